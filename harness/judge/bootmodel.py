@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What U-Boot will boot next, worked out from its environment alone.
+
+Owns the meaning of the default environment's scripts together with U-Boot's boot counter.  Refuses to guess: an
+environment whose scripts are others than the compiled ones, or that names no slot, boots nothing that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.judge.bootenv import Environment, Slot, number, slot_named
+
+SCRIPTS = ("bootcmd", "altbootcmd", "mender_altbootcmd", "mender_setup", "mender_try_to_recover")
+
+
+@dataclass(frozen=True)
+class NextBoot:
+    """The slot of the next boot (None if none is known), and `second`: the one that follows once its trial failed.
+
+    Out of a trial nothing follows, and `second` is None.
+    """
+
+    slot: Slot | None
+    trial: bool
+    why: str
+    second: Slot | None = None
+
+
+def next_boot(env: Environment, defaults: Mapping[str, str]) -> NextBoot:
+    """What a power-on with this environment on the card boots; `defaults` is what was compiled into U-Boot."""
+    env = replace(env, defaults=defaults)
+    for script in SCRIPTS:
+        if script in defaults and env.variables.get(script) != defaults[script]:
+            return NextBoot(None, False, f"The environment's {script} is not the one that U-Boot was built with.")
+    source = "No copy of the environment is valid; the compiled default" if env.active is None else "The environment"
+    if not env.upgrade_available:
+        return _boot(env.variables, False, f"{source} names {{slot}}, with no update on trial.")
+    count, limit = env.bootcount + 1, env.bootlimit
+    if limit and count > limit:
+        return _boot(_swapped(env.variables), False, f"Boot {count} exceeds the limit of {limit}: back to {{slot}}.")
+    second = _boot(_swapped(env.variables), False, "").slot if limit else None
+    tries = f"boot {count} of {limit}" if limit else "without a limit"
+    return replace(_boot(env.variables, True, f"{source} has {{slot}} on trial, {tries}."), second=second)
+
+
+def _swapped(variables: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables once mender_altbootcmd has run."""
+    other = "b" if variables.get("mender_boot_part", "") == variables.get("mender_rootfs_a", "") else "a"
+    part, part_hex = variables.get(f"mender_rootfs_{other}", ""), variables.get(f"mender_rootfs_{other}_hex", "")
+    swapped = {"mender_boot_part": part, "mender_boot_part_hex": part_hex, "upgrade_available": "0"}
+    return {**variables, **swapped}
+
+
+def _boot(variables: Mapping[str, str], trial: bool, why: str) -> NextBoot:
+    """The kernel comes from the hexadecimal number, the root file system from the decimal one: they must agree."""
+    part, part_hex = variables.get("mender_boot_part", ""), variables.get("mender_boot_part_hex", "")
+    slot = slot_named(part)
+    if slot is None:
+        return NextBoot(None, trial, f"Partition {part or '(none)'} is no slot.")
+    if part_hex.lower() != f"{number(variables, 'mender_boot_part'):x}":
+        says = f"The kernel would come from partition {part_hex or '(none)'}, the root file system from {part}."
+        return NextBoot(None, trial, says)
+    return NextBoot(slot, trial, why.format(slot=f"slot {slot.upper()}"))

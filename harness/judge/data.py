@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the data partition is whole: its file system, and the files that were put there before.
+
+Owns that question only.  Works on a scratch copy, because replaying a journal writes; the medium stays as it was.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.judge.medium import Medium
+from images import ext4
+from images.layout import Layout
+
+PARTITION = "data"
+
+
+def complaints(medium: Medium, layout: Layout, expected: Mapping[str, bytes]) -> list[str]:
+    """What is wrong with the data partition once its journal has been replayed; empty when all is well.
+
+    `expected` are the files (path within the partition -> content) that must be there, byte for byte.
+    """
+    place = layout.partition(PARTITION)
+    with tempfile.TemporaryDirectory() as scratch:
+        image = Path(scratch, "data.img")
+        medium.write_to(image, place.start, place.size)
+        found = [f"The file system on the data partition is damaged: {line}" for line in ext4.complaints(image)]
+        for path, content in expected.items():
+            found += _missing(path, content, ext4.read(image, "/" + path.lstrip("/")))
+    return found
+
+
+def _missing(path: str, expected: bytes, content: bytes | None) -> list[str]:
+    if content is None:
+        return [f"The file {path} is gone from the data partition."]
+    if content == expected:
+        return []
+    if len(content) != len(expected):
+        return [f"The file {path} on the data partition has {len(content)} bytes instead of {len(expected)}."]
+    at = next(place for place, (is_, was) in enumerate(zip(content, expected, strict=True)) if is_ != was)
+    return [f"The file {path} on the data partition has changed, first at byte {at}."]

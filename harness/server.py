@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The update server as the harness sees it: a program beside it, and Mender's management API.
+
+Any server that speaks that API can stand in its place; nothing of the server's code is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from harness.clock import Deadline, poll
+from harness.errors import HostProblem
+from harness.judge import ServerRecord
+from harness.process import Process
+
+START_SECONDS = 30.0
+ANSWER_SECONDS = 30.0
+USER = "bootproof"
+API = "/api/management/v1"
+FINAL = {"success", "failure", "already-installed", "aborted", "noartifact", "decommissioned"}
+
+
+class Server:
+    """A running server with one user.
+
+    Raises (from every method):
+        HostProblem: the server does not answer, or refuses.
+    """
+
+    def __init__(self, folder: Path, *, board_host: str = "10.0.2.2") -> None:
+        self.folder = folder
+        password = secrets.token_urlsafe(16)
+        start = [sys.executable, "-m", "server_stub", "start", "--dir", str(folder / "server"), "--json"]
+        start += ["--listen", "127.0.0.1:0", "--host", board_host]
+        self._process = Process(start, stderr=folder / "server.log", stdout=subprocess.PIPE)
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.kill()
+            raise HostProblem(f"The server did not start: {self._process.said()}", "See server.log in the run folder.")
+        ready = json.loads(line)
+        self.url: str = ready["url"]
+        self.ca = Path(ready["ca"])
+        self._add_user(folder, password)
+        self._http = requests.Session()
+        self._http.verify = str(self.ca)
+        self._http.trust_env = False
+        token = self._call("POST", "/useradm/auth/login", auth=(USER, password)).text
+        self._http.headers["Authorization"] = f"Bearer {token.strip()}"
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def close(self) -> None:
+        """Ask the server to end."""
+        self._http.close()
+        self._process.terminate()
+
+    def accept(self, deadline: Deadline) -> str:
+        """Accept the device that asks to be let in, as soon as it does; returns its id."""
+
+        def pending() -> dict[str, Any] | None:
+            devices = self._call("GET", "/devices?status=pending", version="v2/devauth").json()
+            return devices[0] if devices else None
+
+        device = poll(pending, deadline, every=0.1)
+        if device is None:
+            raise HostProblem(f"No device asked to be let in within {deadline.seconds:.0f} s.", "See the console log.")
+        one = device["auth_sets"][0]["id"]
+        self._call("PUT", f"/devices/{device['id']}/auth/{one}/status", version="v2/devauth", json={"status": "accepted"})
+        return str(device["id"])
+
+    def upload(self, artifact: Path) -> None:
+        """Bring an artifact to the server, once."""
+        with artifact.open("rb") as file:
+            self._call("POST", "/deployments/artifacts", files={"artifact": (artifact.name, file)})
+
+    def deploy(self, name: str, artifact_name: str, device: str) -> str:
+        """Deploy an artifact to one device; returns the deployment's id."""
+        wanted = {"name": name, "artifact_name": artifact_name, "devices": [device]}
+        reply = self._call("POST", "/deployments/deployments", json=wanted)
+        return reply.headers["Location"].rsplit("/", 1)[1]
+
+    def record(self, deployment: str, device: str) -> ServerRecord:
+        """What the server was told about a deployment, in order."""
+        for entry in self._call("GET", f"/deployments/deployments/{deployment}/devices").json():
+            if entry["id"] == device:
+                history = tuple(step["status"] for step in entry.get("history", ()))
+                return ServerRecord(entry["status"], history)
+        return ServerRecord(None)
+
+    def finished_at(self, deployment: str, device: str) -> str | None:
+        """When the deployment came to its end for this device; None while it has not."""
+        for entry in self._call("GET", f"/deployments/deployments/{deployment}/devices").json():
+            if entry["id"] == device and entry["status"] in FINAL:
+                return str(entry["finished"])
+        return None
+
+    def last_poll(self, device: str) -> str:
+        """When the device last asked for work; empty if it never did."""
+        return str(self._call("GET", f"/devices/{device}", version="v2/devauth").json().get("check_in_time") or "")
+
+    def log(self, deployment: str, device: str) -> str:
+        """The deployment log that the device has sent."""
+        return self._call("GET", f"/deployments/deployments/{deployment}/devices/{device}/log").text
+
+    def journal(self, after: int = 0) -> list[dict[str, Any]]:
+        """What devices asked for, in order (laboratory route)."""
+        found: list[dict[str, Any]] = self._call("GET", f"/lab/journal?after={after}").json()
+        return found
+
+    def _add_user(self, folder: Path, password: str) -> None:
+        secret = folder / "password"
+        secret.write_text(password)
+        secret.chmod(0o600)
+        from images.run import run
+
+        run(
+            [sys.executable, "-m", "server_stub", "user", "add", USER, "--password-stdin", "--dir", folder / "server"],
+            stdin=secret,
+        )
+        secret.unlink()
+
+    def _call(self, method: str, path: str, *, version: str = "", **options: Any) -> requests.Response:
+        base = f"/api/management/{version}" if version else API
+        try:
+            reply = self._http.request(method, self.url + base + path, timeout=ANSWER_SECONDS, **options)
+        except requests.RequestException as error:
+            raise HostProblem(f"The server does not answer: {error}", "See server.log in the run folder.") from error
+        if not reply.ok:
+            raise HostProblem(f"The server refused {method} {path} with {reply.status_code}: {reply.text[:200]}")
+        return reply

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What has been built, keyed by what it was built from, outside the checkout.
+
+An entry is a directory `<stage>-<key>` that appears by one rename when it is whole, so that two builds at
+once and an interrupted build leave either a whole entry or none.  Its `manifest.json` holds the inputs
+and the SHA-256 of every file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from images.errors import ImageError
+from images.run import no_space
+
+MANIFEST = "manifest.json"
+UNFINISHED = ".unfinished-"
+NEEDED_BYTES = 512 * 1024 * 1024
+
+
+def default_root() -> Path:
+    """The cache of this user: `$BOOTPROOF_CACHE`, else `~/.cache/bootproof`."""
+    named = os.environ.get("BOOTPROOF_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "bootproof"
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_of(inputs: Mapping[str, Any]) -> str:
+    """The key of an entry: 16 hexadecimal digits over its inputs, whatever their order."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One whole thing in the cache."""
+
+    path: Path
+    stage: str
+    key: str
+    bytes: int
+
+
+class Cache:
+    """Entries below `root`; every public method may be called by several processes at once."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root or default_root()) / "images"
+
+    def get(self, stage: str, inputs: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+        """The directory of this entry, built by `build(directory)` if there is none yet.
+
+        Raises:
+            ImageError: the build failed, or the disk is full; nothing half-made is left.
+        """
+        path = self.root / f"{stage}-{key_of(inputs)}"
+        if (path / MANIFEST).exists():
+            return path
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self._locked(path.name):
+            if not (path / MANIFEST).exists():
+                self._build(path, stage, inputs, build)
+        return path
+
+    def _build(self, path: Path, stage: str, inputs: Mapping[str, Any], build: Callable[[Path], None]) -> None:
+        self._sweep(path.name)
+        if shutil.disk_usage(self.root).free < NEEDED_BYTES:
+            raise no_space(self.root)
+        work = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{path.name}-", dir=self.root))
+        try:
+            build(work)
+            files = {
+                os.fspath(file.relative_to(work)): {"sha256": digest(file), "bytes": file.stat().st_size}
+                for file in sorted(work.rglob("*"))
+                if file.is_file() and not file.is_symlink()
+            }
+            about = {"stage": stage, "inputs": dict(inputs), "files": files}
+            (work / MANIFEST).write_text(json.dumps(about, indent=1, sort_keys=True))
+            work.chmod(0o755)
+            work.rename(path)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise no_space(self.root) from error
+            raise
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _sweep(self, name: str) -> None:
+        """Remove what an interrupted build of this entry left; its lock is ours, so nobody is at it."""
+        for left in self.root.glob(f"{UNFINISHED}{name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        locks = self.root / ".locks"
+        locks.mkdir(exist_ok=True)
+        with (locks / name).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def entries(self) -> list[Entry]:
+        """Every whole entry, by name."""
+        return [
+            Entry(
+                path, *path.name.rsplit("-", 1), sum(f.stat().st_blocks * 512 for f in path.rglob("*") if f.is_file())
+            )
+            for path in sorted(self.root.glob("*-*"))
+            if not path.name.startswith(".") and (path / MANIFEST).exists()
+        ]
+
+    def damage(self) -> list[str]:
+        """What does not agree with its manifest, one sentence each; empty when all is well."""
+        found = []
+        for entry in self.entries():
+            try:
+                files = json.loads((entry.path / MANIFEST).read_text())["files"]
+            except (ValueError, KeyError):
+                found.append(f"{entry.path.name}: its manifest cannot be read.")
+                continue
+            for name, wanted in files.items():
+                path = entry.path / name
+                if not path.exists():
+                    found.append(f"{entry.path.name}: {name} is missing.")
+                elif digest(path) != wanted["sha256"]:
+                    found.append(f"{entry.path.name}: {name} is not what was built.")
+        return found
+
+    def remove(self, entry: Entry) -> None:
+        """Delete one entry; the manifest goes first, so that nobody takes a half-deleted one for whole."""
+        (entry.path / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(entry.path)
+
+    def clean(self, stage: str | None = None) -> list[Entry]:
+        """Delete all entries, or those of one stage; returns what was deleted.
+
+        Raises:
+            ImageError: there is no entry of that stage.
+        """
+        gone = [entry for entry in self.entries() if stage in (None, entry.stage)]
+        if stage is not None and not gone:
+            raise ImageError(f"Nothing of stage '{stage}' is in the cache.", "See 'bootproof images list'.")
+        for entry in gone:
+            with self._locked(entry.path.name):
+                self.remove(entry)
+        return gone

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ext4 file systems in plain files: made, edited, read and checked without mounting and without root."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from images.run import run
+
+EPOCH = 1_700_000_000  # every time stamp in every image, so that the same inputs give the same bytes
+FAKE_TIME = {"E2FSPROGS_FAKE_TIME": str(EPOCH)}
+PLAIN = "^has_journal,^metadata_csum,^64bit,^resize_inode,^orphan_file"
+JOURNALLED = "has_journal,metadata_csum,^resize_inode,^orphan_file"
+FIRST_INODE = 11
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Put `content` at `path` (absolute, its directory exists); None removes the file."""
+
+    path: str
+    content: bytes | None
+    mode: int = 0o644
+
+
+def make(tree: Path, image: Path, *, size: int, uuid: str, label: str, journal: bool) -> None:
+    """Fill a new file system of `size` bytes in `image` from `tree`; everything belongs to root.
+
+    The bytes depend on the tree's names, contents and modes alone.
+    """
+    image.unlink(missing_ok=True)
+    options = ["-b", "4096", "-m", "0", "-U", uuid, "-L", label, "-O", JOURNALLED if journal else PLAIN]
+    options += ["-E", f"hash_seed={uuid},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"]
+    if journal:
+        options += ["-J", "size=4"]
+    run(
+        ["fakeroot", "--", "mke2fs", "-q", "-F", "-t", "ext4", *options, "-d", tree, image, f"{size // 1024}k"],
+        env=FAKE_TIME,
+    )
+    freeze_times(image)
+
+
+def freeze_times(image: Path) -> None:
+    """Set the times that are taken from the building machine's clock to `EPOCH`."""
+    stats = run(["debugfs", "-R", "stats", image])
+    total = int(_number(stats, r"Inode count:\s+(\d+)"))
+    free = int(_number(stats, r"Free inodes:\s+(\d+)"))
+    inodes = [2, *range(FIRST_INODE, total - free + 1)]
+    fields = ("ctime", "atime", "mtime", "crtime")
+    _debugfs(image, [f"sif <{inode}> {field} @{EPOCH}" for inode in inodes for field in fields])
+
+
+def edit(image: Path, edits: Sequence[Edit]) -> None:
+    """Apply `edits` to the file system in `image`, in order."""
+    with tempfile.TemporaryDirectory() as scratch:
+        commands = []
+        for number, change in enumerate(edits):
+            commands.append(f"rm {change.path}")
+            if change.content is None:
+                continue
+            source = Path(scratch, str(number))
+            source.write_bytes(change.content)
+            source.chmod(change.mode)
+            commands += [f"write {source} {change.path}", f"sif {change.path} mode {0o100000 | change.mode:#o}"]
+            commands += [f"sif {change.path} {field} 0" for field in ("uid", "gid")]
+            commands += [f"sif {change.path} {field} @{EPOCH}" for field in ("ctime", "atime", "mtime", "crtime")]
+        said = _debugfs(image, commands)
+    missing = [line for line in said.splitlines() if "write:" in line or "not found" in line and "rm" not in line]
+    if missing:
+        raise ValueError(f"{image} could not be edited: {missing[0]}")
+
+
+def read(image: Path, path: str) -> bytes | None:
+    """The content of a file in the file system, or None if there is no such file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch, "content")
+        run(["debugfs", "-R", f"dump {path} {target}", image])
+        return target.read_bytes() if target.exists() else None
+
+
+def complaints(image: Path) -> list[str]:
+    """What e2fsck finds wrong once the journal has been replayed; changes `image`, empty when all is well."""
+    replay = run(["e2fsck", "-p", "-E", "journal_only", image], ok=(0, 1, 4, 8))
+    check = run(["e2fsck", "-f", "-n", image], ok=(0, 4, 8, 12))
+    wrong = re.compile(r"(\?\s*no\b|corrupt|invalid|error|Bad magic|could not)", re.IGNORECASE)
+    return [line for line in (*replay.splitlines(), *check.splitlines()) if wrong.search(line)]
+
+
+def _debugfs(image: Path, commands: Sequence[str]) -> str:
+    with tempfile.NamedTemporaryFile("w", suffix=".debugfs") as script:
+        script.write("\n".join(commands) + "\n")
+        script.flush()
+        return run(["debugfs", "-w", "-f", script.name, image], env=FAKE_TIME)
+
+
+def _number(text: str, pattern: str) -> str:
+    found = re.search(pattern, text)
+    if not found:
+        raise ValueError(f"debugfs did not answer as expected: {os.linesep.join(text.splitlines()[:3])}")
+    return found.group(1)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The root file system all versions are derived from: Debian's programs, our init, the updater.
+
+It is read-only on the board; every directory that something writes to is a link to /data or to memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from images import ext4
+from images.bytecode import GUEST_VERSION, compile_tree
+from images.kernel import Kernel
+from images.layout import MIB
+from images.packages import Packages
+from images.stage import HERE, Stage, Workshop, tree_digest
+
+OVERLAY = HERE / "overlay"
+UPDATER = HERE.parent / "updater"
+SITE = "usr/lib/python3/dist-packages"
+STDLIB = f"usr/lib/python{GUEST_VERSION}"
+IMAGE_BYTES = 92 * MIB
+UUID = "b007b007-0000-4000-8000-000000000001"
+PRUNED = (
+    "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "usr/share/bug",
+    "usr/share/perl5", "usr/share/dpkg", "usr/share/debconf", "usr/share/python3", "usr/share/polkit-1", "boot",
+    "usr/bin/dpkg*", "usr/bin/openssl", "usr/bin/update-alternatives", "usr/bin/pdb3*", "usr/bin/pydoc3*", "usr/sbin/dpkg*",
+    "bin/tar", "usr/lib/dpkg", "etc/dpkg", "etc/ssl", "etc/init.d", "etc/default", "etc/cron*",
+    "usr/lib/aarch64-linux-gnu/gconv", "usr/lib/aarch64-linux-gnu/libdb-*", "usr/lib/systemd", "lib/systemd",
+    f"{STDLIB}/test", f"{STDLIB}/idlelib", f"{STDLIB}/lib2to3", f"{STDLIB}/tkinter", f"{STDLIB}/ensurepip",
+    f"{STDLIB}/pydoc_data", f"{STDLIB}/distutils", f"{STDLIB}/unittest", f"{STDLIB}/turtledemo", f"{STDLIB}/venv",
+    f"{STDLIB}/config-*", f"{STDLIB}/xml", f"{STDLIB}/wsgiref", f"{STDLIB}/curses", f"{STDLIB}/lib-dynload/_test*",
+    f"{STDLIB}/lib-dynload/nis*", "usr/lib/aarch64-linux-gnu/libkrb5*", "usr/lib/aarch64-linux-gnu/libgssapi*",
+    "usr/lib/aarch64-linux-gnu/libk5crypto*", "usr/lib/aarch64-linux-gnu/libtirpc*", "usr/lib/aarch64-linux-gnu/libnsl*",
+    "usr/share/common-licenses", "etc/apt", "etc/alternatives", "etc/debconf.conf", "etc/logrotate.d", "etc/fstab",
+    "usr/bin/debconf*", "usr/bin/py3*", "usr/bin/pygettext*", "usr/bin/c_rehash", "usr/share/ca-certificates/mozilla/*.tmp",
+)  # fmt: skip
+DIRECTORIES = ("data", "dev", "proc", "run", "sys", "tmp", "boot", "lib/modules", "etc/ssl/certs", "var/lib", "sbin")
+LINKS = {
+    "etc/dropbear": "/data/dropbear",
+    "etc/mtab": "/proc/mounts",
+    "etc/resolv.conf": "/run/resolv.conf",
+    "root/.ssh": "/data/ssh",
+    "var/lib/mender": "/data/mender",
+    "var/lock": "/run/lock",
+    "var/log": "/tmp",
+    "var/run": "/run",
+    "var/tmp": "/tmp",
+}
+APPLETS = {
+    "bin": "sh ash cat chmod chown cp date dd df dmesg echo false grep gunzip gzip hostname kill ln ls mkdir mknod "
+    "mktemp more mount mv netstat ping ps pwd rm rmdir sed sleep stat stty sync tar touch true umount uname usleep vi zcat",
+    "sbin": "fdisk findfs halt ifconfig init insmod ip losetup lsmod modprobe poweroff reboot route rmmod "
+    "switch_root sysctl udhcpc watchdog",
+    "usr/bin": "awk basename blockdev clear cmp cut diff dirname du env expr find free fuser head hexdump id killall less md5sum "
+    "nohup nslookup od pgrep pkill printf readlink realpath seq setsid sha256sum sort strings tail tee test time timeout "
+    "top tr tty uniq uptime wc wget which whoami xargs xxd yes",
+    "usr/sbin": "killall5 rdate",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rootfs(Stage):
+    """Makes `rootfs.ext4`, from which every version is derived."""
+
+    packages: Packages = Packages()
+    kernel: Kernel = Kernel()
+    name: ClassVar[str] = "rootfs"
+    says: ClassVar[str] = "Composing the root file system"
+
+    def inputs(self) -> dict[str, Any]:
+        return {
+            "packages": self.packages.key, "kernel": self.kernel.key, "overlay": tree_digest([OVERLAY]),
+            "updater": tree_digest([UPDATER]), "pruned": PRUNED, "links": LINKS, "applets": APPLETS, "revision": 1,
+        }  # fmt: skip
+
+    def build(self, into: Path, workshop: Workshop) -> None:
+        packages, kernel = workshop.get(self.packages), workshop.get(self.kernel)
+        with tempfile.TemporaryDirectory() as scratch:
+            tree = Path(scratch, "tree")
+            with tarfile.open(packages / "root.tar") as tar:
+                tar.extractall(tree, filter=_owned_by_nobody)
+            compose(tree, kernel)
+            ext4.make(tree, into / "rootfs.ext4", size=IMAGE_BYTES, uuid=UUID, label="rootfs", journal=False)
+
+
+def _owned_by_nobody(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo | None:
+    """Everything belongs to root once it is in the image; here it belongs to whoever builds."""
+    return member.replace(uid=None, gid=None, uname=None, gname=None, deep=False) if not member.isdev() else None
+
+
+def compose(tree: Path, kernel: Path) -> None:
+    """Turn a tree of unpacked packages into the board's root file system, in place."""
+    for pattern in PRUNED:
+        for found in tree.glob(pattern):
+            shutil.rmtree(found) if found.is_dir() and not found.is_symlink() else found.unlink()
+    for name in DIRECTORIES:
+        (tree / name).mkdir(parents=True, exist_ok=True)
+    _certificates(tree)
+    _busybox(tree)
+    shutil.copytree(OVERLAY, tree, dirs_exist_ok=True, copy_function=shutil.copy)
+    shutil.copytree(kernel / "modules", tree / "lib/modules", dirs_exist_ok=True)
+    for file in ("vmlinuz", "initrd.img"):
+        shutil.copyfile(kernel / file, tree / "boot" / file)
+    shutil.copytree(UPDATER, tree / SITE / "updater", ignore=shutil.ignore_patterns("__pycache__"))
+    for link, target in LINKS.items():
+        _link(tree / link, target)
+    for python in (STDLIB, SITE):
+        compile_tree(tree / python, seen_as=f"/{python}")
+    _normalise(tree)
+
+
+def _certificates(tree: Path) -> None:
+    """What update-ca-certificates would make, which cannot be run here."""
+    authorities = sorted((tree / "usr/share/ca-certificates/mozilla").glob("*.crt"))
+    (tree / "etc/ssl/certs/ca-certificates.crt").write_text("".join(path.read_text() for path in authorities))
+
+
+def _busybox(tree: Path) -> None:
+    for directory, names in APPLETS.items():
+        for name in names.split():
+            if not (tree / directory / name).exists():
+                _link(tree / directory / name, "/bin/busybox")
+
+
+def _link(path: Path, target: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+    path.symlink_to(target)
+
+
+def _normalise(tree: Path) -> None:
+    """Only names, contents and whether a file may be run are to matter."""
+    for path in _everything(tree):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+    (tree / "etc/shadow").chmod(0o600)
+
+
+def _everything(tree: Path) -> Iterable[Path]:
+    return [tree, *sorted(tree.rglob("*"))]

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real server process on loopback, an operator who is logged in, and devices with keys of every kind."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "correct horse"
+DEVICE_TYPE = "qemu-board"
+MANAGEMENT = "/api/management/v1"
+DEVICES = "/api/management/v2/devauth/devices"
+DEPLOYMENTS = f"{MANAGEMENT}/deployments/deployments"
+ARTIFACTS = f"{MANAGEMENT}/deployments/artifacts"
+DEVICE_DEPLOYMENTS = "/api/devices/v1/deployments/device/deployments"
+
+
+def run_cli(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(_command(*words), input=stdin, capture_output=True, text=True, env=_environment(), timeout=60)
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "server_stub", *words]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server-stub")])}
+
+
+@dataclass
+class Server:
+    """One server process on one directory; may be killed and started again."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+    ca: str = ""
+    http: requests.Session = field(default_factory=requests.Session)
+
+    def start(self) -> None:
+        words = ("start", "--dir", str(self.folder), "--json", *self.options)
+        self.process = subprocess.Popen(_command(*words), stdout=subprocess.PIPE, text=True, env=_environment())
+        assert self.process.stdout is not None
+        said = json.loads(self.process.stdout.readline())
+        assert said["pid"] == self.process.pid
+        self.url, self.ca = said["url"], said["ca"]
+        self.http.close()
+        self.http = requests.Session()
+        self.http.verify = self.ca
+        # Nothing of the environment (proxies, .netrc) may come between.
+        self.http.trust_env = False
+
+    def end(self, number: int) -> int:
+        assert self.process is not None
+        self.http.close()
+        self.process.send_signal(number)
+        with self.process:
+            return self.process.wait(30)
+
+    def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        return self.http.request(method, self.url + path, timeout=30, **more)
+
+
+@dataclass
+class Operator:
+    server: Server
+    token: str
+
+    def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        return self.server.call(method, path, headers={"Authorization": f"Bearer {self.token}"}, **more)
+
+    def get(self, path: str) -> Any:
+        answer = self.call("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def device(self, identity: dict[str, str]) -> dict[str, Any]:
+        found = [one for one in self.get(f"{DEVICES}?per_page=500") if one["identity_data"] == identity]
+        assert len(found) == 1
+        return dict(found[0])
+
+    def decide(self, identity: dict[str, str], status: str, which: int = -1) -> None:
+        device = self.device(identity)
+        path = f"{DEVICES}/{device['id']}/auth/{device['auth_sets'][which]['id']}/status"
+        assert self.call("PUT", path, json={"status": status}).status_code == 204
+
+    def upload(self, path: Path) -> requests.Response:
+        with path.open("rb") as file:
+            return self.call("POST", ARTIFACTS, files={"artifact": file}, data={"description": "for a test"})
+
+    def deploy(self, artifact: str, *devices: str, **more: Any) -> str:
+        order = {"name": f"to {artifact}", "artifact_name": artifact, "devices": devices, **more}
+        answer = self.call("POST", DEPLOYMENTS, json=order)
+        assert answer.status_code == 201, answer.text
+        return answer.headers["Location"].rpartition("/")[2]
+
+    def part(self, deployment: str, device: str) -> dict[str, Any]:
+        found = [one for one in self.get(f"{DEPLOYMENTS}/{deployment}/devices") if one["id"] == device]
+        assert len(found) == 1
+        return dict(found[0])
+
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+def make_key(kind: str) -> Key:
+    if kind == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else ed25519.Ed25519PrivateKey.generate()
+
+
+@dataclass
+class Device:
+    """What a device does on the wire, one step at a time."""
+
+    server: Server
+    identity: dict[str, str]
+    key: Key
+    token: str = ""
+    id: str = ""
+
+    def pubkey(self) -> str:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+    def sign(self, body: bytes) -> str:
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            raw = self.key.sign(body, padding.PKCS1v15(), hashes.SHA256())
+        elif isinstance(self.key, ec.EllipticCurvePrivateKey):
+            raw = self.key.sign(body, ec.ECDSA(hashes.SHA256()))
+        else:
+            raw = self.key.sign(body)
+        return base64.b64encode(raw).decode()
+
+    def introduction(self) -> bytes:
+        return json.dumps({"id_data": json.dumps(self.identity), "pubkey": self.pubkey()}).encode()
+
+    def authenticate(self, body: bytes | None = None, signature: str | None = None) -> requests.Response:
+        body = self.introduction() if body is None else body
+        headers = {"X-MEN-Signature": self.sign(body) if signature is None else signature, "Authorization": "API_KEY"}
+        answer = self.server.call("POST", "/api/devices/v1/authentication/auth_requests", data=body, headers=headers)
+        if answer.status_code == 200:
+            self.token = answer.text
+        return answer
+
+    def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
+        return self.server.call(method, path, headers=headers, **more)
+
+    def poll(self, artifact: str = "old", **more: Any) -> requests.Response:
+        asked = {"device_type": DEVICE_TYPE, "artifact_name": artifact}
+        return self.call("POST", f"{DEVICE_DEPLOYMENTS}/next", json=asked, **more)
+
+    def report(self, deployment: str, status: str, **more: str) -> int:
+        path = f"{DEVICE_DEPLOYMENTS}/{deployment}/status"
+        return self.call("PUT", path, json={"status": status, **more}).status_code
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A server's directory in which an operator is known, to be copied."""
+    folder = tmp_path_factory.mktemp("prepared") / "server"
+    added = run_cli("user", "add", "operator", "--password-stdin", "--dir", str(folder), stdin=PASSWORD)
+    assert added.returncode == 0, added.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(shutil.copytree(prepared, tmp_path_factory.mktemp("lab") / "server"))
+    server.start()
+    yield server
+    assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.fixture(scope="module")
+def operator(server: Server) -> Operator:
+    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
+    assert answer.status_code == 200
+    return Operator(server, answer.text)
+
+
+@pytest.fixture
+def new_device(server: Server) -> Callable[..., Device]:
+    def make(kind: str = "ed25519") -> Device:
+        return Device(server, {"mac": uuid.uuid4().hex, "sku": "b"}, make_key(kind))
+
+    return make
+
+
+@pytest.fixture
+def device(new_device: Callable[..., Device], operator: Operator) -> Device:
+    """A device that is accepted and has its token."""
+    made = new_device()
+    assert made.authenticate().status_code == 401
+    operator.decide(made.identity, "accepted")
+    assert made.authenticate().status_code == 200
+    made.id = operator.device(made.identity)["id"]
+    return made
+
+
+@pytest.fixture(scope="session")
+def write_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """An artifact of random content, uncompressed: a large one costs no time."""
+    from updater.artifact import Compression, write_rootfs_artifact
+
+    folder = tmp_path_factory.mktemp("artifacts")
+
+    def write(name: str, size: int = 20_000, device_type: str = DEVICE_TYPE) -> Path:
+        image, path = folder / f"{name}.img", folder / f"{uuid.uuid4()}.mender"
+        image.write_bytes(os.urandom(size))
+        with path.open("wb") as out:
+            write_rootfs_artifact(out, image=image, name=name, device_types=[device_type], compression=Compression.NONE)
+        return path
+
+    return write

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server as a process: its certificate, its ends, what survives them, and its sentences about bad input."""
+
+import json
+import signal
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.protocol.conftest import PASSWORD, Device, Operator, Server, make_key, run_cli
+
+
+def test_an_acknowledged_status_survives_a_kill(
+    server: Server, operator: Operator, device: Device, write_artifact: Callable[..., Path]
+):
+    assert operator.upload(write_artifact("kept")).status_code == 201
+    deployment = operator.deploy("kept", device.id)
+    link = device.poll().json()["artifact"]["source"]["uri"].removeprefix(server.url)
+    leftover = server.folder / "artifacts" / "half.incoming"
+    leftover.write_bytes(b"half")
+    assert device.report(deployment, "installing") == 204
+    assert server.end(signal.SIGKILL) == -signal.SIGKILL
+    ca = Path(server.ca).read_bytes()
+    server.start()
+    assert Path(server.ca).read_bytes() == ca
+    part = operator.part(deployment, device.id)
+    assert [one["status"] for one in part["history"]] == ["installing"]
+    assert device.report(deployment, "success") == 204
+    assert server.call("GET", link).status_code == 200
+    assert not leftover.exists()
+
+
+def test_a_check_in_survives_a_clean_end(server: Server, operator: Operator, device: Device):
+    assert device.poll().status_code == 204
+    seen = operator.device(device.identity)["check_in_time"]
+    assert server.end(signal.SIGTERM) == 0
+    server.start()
+    assert operator.device(device.identity)["check_in_time"] == seen
+
+
+def test_a_running_download_does_not_keep_the_server_from_ending(
+    server: Server, operator: Operator, device: Device, write_artifact: Callable[..., Path]
+):
+    assert operator.upload(write_artifact("endless", size=30_000_000)).status_code == 201
+    operator.deploy("endless", device.id)
+    uri = device.poll().json()["artifact"]["source"]["uri"]
+    with requests.get(uri, verify=server.ca, stream=True, timeout=30) as answer:
+        assert answer.raw.read(1000)
+        assert server.end(signal.SIGTERM) == 0
+    server.start()
+
+
+def test_the_certificate_passes_strict_checks_under_every_name(server: Server):
+    port = int(server.url.rpartition(":")[2])
+    context = ssl.create_default_context(cafile=server.ca)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    for name in ("127.0.0.1", "localhost", "10.0.2.2"):
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            certificate = secured.getpeercert()
+        assert certificate
+        assert ssl.cert_time_to_seconds(str(certificate["notBefore"])) < time.time() - 3600
+
+
+def test_the_directory_is_private(server: Server):
+    for path in (server.folder, server.folder / "tls"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    for path in (server.folder / "secret", server.folder / "tls" / "ca.key"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_options_of_a_laboratory(tmp_path: Path):
+    server = Server(tmp_path / "lab", ("--accept-all", "--host", "ota.lab.example", "--listen", "127.0.0.1:0"))
+    server.start()
+    device = Device(server, {"mac": "1"}, make_key("ed25519"))
+    assert device.authenticate().status_code == 200
+    assert device.poll().status_code == 204
+    other_key = Device(server, device.identity, make_key("ed25519"))
+    assert other_key.authenticate().status_code == 401
+    context = ssl.create_default_context(cafile=server.ca)
+    port = int(server.url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="ota.lab.example"),
+    ):
+        pass
+    second = run_cli("start", "--dir", str(server.folder))
+    assert second.returncode == 4
+    assert "Another server" in second.stderr
+    assert server.end(signal.SIGINT) == 130
+
+
+def test_a_user_is_added_while_the_server_runs(server: Server):
+    added = run_cli("user", "add", "second", "--password-stdin", "--dir", str(server.folder), stdin=PASSWORD + "\n")
+    assert (added.returncode, added.stderr) == (0, "")
+    login = "/api/management/v1/useradm/auth/login"
+    assert server.call("POST", login, auth=("second", PASSWORD)).status_code == 200
+    again = run_cli("user", "add", "second", "--password-stdin", "--dir", str(server.folder), stdin=PASSWORD)
+    assert again.returncode == 2
+    assert "already" in again.stderr
+
+
+def test_a_taken_port_is_a_problem_of_the_host(server: Server, tmp_path: Path):
+    taken = server.url.removeprefix("https://")
+    ended = run_cli("start", "--dir", str(tmp_path / "other"), "--listen", taken)
+    assert ended.returncode == 4
+    assert len(ended.stderr.splitlines()) == 1
+    assert "--listen" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code"),
+    [
+        ((), "", 2),
+        (("begin",), "", 2),
+        (("start",), "", 2),
+        (("start", "--dir", "{dir}", "--listen", "8443"), "", 2),
+        (("start", "--dir", "{dir}", "--listen", "127.0.0.1:99999"), "", 2),
+        (("start", "--dir", "{dir}", "--host", "not a host"), "", 2),
+        (("start", "--dir", "{file}"), "", 2),
+        (("start", "--dir", "/proc/server"), "", 4),
+        (("user", "add", "a:b", "--password-stdin", "--dir", "{dir}"), PASSWORD, 2),
+        (("user", "add", "a", "--password-stdin", "--dir", "{dir}"), "short", 2),
+        (("user", "add", "a", "--dir", "{dir}"), PASSWORD, 2),
+    ],
+)
+def test_bad_input_gets_one_sentence(words: tuple[str, ...], stdin: str, code: int, tmp_path: Path):
+    file = tmp_path / "file"
+    file.touch()
+    filled = [word.format(dir=tmp_path / "server", file=file) for word in words]
+    ended = run_cli(*filled, stdin=stdin)
+    assert ended.returncode == code, ended.stderr
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.endswith(".\n")
+
+
+def test_wrong_paths_and_methods_are_answered_in_json(server: Server):
+    for method, path, status in [
+        ("GET", "/nothing", 404),
+        ("GET", "/api/devices/v1/authentication/auth_requests/", 404),
+        ("DELETE", "/api/devices/v1/authentication/auth_requests", 405),
+    ]:
+        answer = server.call(method, path)
+        assert answer.status_code == status
+        assert json.loads(answer.text)["error"]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What U-Boot boots next follows from its environment, under the default environment that the board is built with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.judge.bootenv import Environment, EnvironmentCopy, Slot, parse_text
+from harness.judge.bootmodel import SCRIPTS, next_boot
+
+SOURCE = Path(__file__).parents[2] / "images/boards/virt_a64/uboot/default.env"
+DEFAULTS = parse_text(SOURCE.read_text())
+
+
+def env(**changes: str) -> Environment:
+    kept = {name: value for name, value in (DEFAULTS | changes).items() if value}
+    return Environment((EnvironmentCopy(True, 1, kept), EnvironmentCopy(False, 0)), 0)
+
+
+def on(slot: Slot, **changes: str) -> Environment:
+    part = {"a": "1", "b": "2"}[slot]
+    return env(mender_boot_part=part, mender_boot_part_hex=part, **changes)
+
+
+def test_the_model_knows_the_scripts_of_the_board() -> None:
+    assert set(SCRIPTS) <= set(DEFAULTS)
+
+
+@pytest.mark.parametrize("slot", ["a", "b"])
+@pytest.mark.parametrize("count", ["", "0", "1", "2", "99"])
+def test_out_of_a_trial_the_active_slot_boots_whatever_the_count(slot: Slot, count: str) -> None:
+    boot = next_boot(on(slot, bootcount=count), DEFAULTS)
+
+    assert (boot.slot, boot.trial, boot.second) == (slot, False, None)
+
+
+@pytest.mark.parametrize(
+    ("active", "count", "limit", "slot", "trial", "second"),
+    [
+        ("b", "0", "1", "b", True, "a"),
+        ("a", "0", "1", "a", True, "b"),
+        ("b", "", "1", "b", True, "a"),
+        ("b", "1", "1", "a", False, None),
+        ("a", "1", "1", "b", False, None),
+        ("b", "2", "1", "a", False, None),
+        ("b", "1", "2", "b", True, "a"),
+        ("b", "2", "2", "a", False, None),
+        ("b", "9", "0", "b", True, None),  # without a limit there is no way back
+        ("b", "9", "", "b", True, None),
+    ],
+)
+def test_a_trial_boots_until_the_limit_and_then_falls_back(
+    active: Slot, count: str, limit: str, slot: Slot, trial: bool, second: Slot | None
+) -> None:
+    boot = next_boot(on(active, upgrade_available="1", bootcount=count, bootlimit=limit), DEFAULTS)
+
+    assert (boot.slot, boot.trial, boot.second) == (slot, trial, second)
+    assert f"slot {slot.upper()}" in boot.why
+
+
+def test_without_a_valid_copy_the_compiled_default_boots() -> None:
+    broken = EnvironmentCopy(False, 0)
+    boot = next_boot(Environment((broken, broken), None), DEFAULTS)
+
+    assert (boot.slot, boot.trial, boot.second) == ("a", False, None)
+    assert "No copy" in boot.why
+
+
+def test_kernel_and_root_file_system_must_come_from_one_slot() -> None:
+    boot = next_boot(env(mender_boot_part="2", mender_boot_part_hex="1"), DEFAULTS)
+
+    assert boot.slot is None
+    assert boot.why == "The kernel would come from partition 1, the root file system from 2."
+
+
+@pytest.mark.parametrize("part", ["", "3", "02", "x"])
+def test_a_partition_that_is_no_slot_boots_nothing(part: str) -> None:
+    assert next_boot(env(mender_boot_part=part, mender_boot_part_hex=part), DEFAULTS).slot is None
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("value", ["", "false"])
+def test_other_scripts_boot_nothing_that_is_known(script: str, value: str) -> None:
+    boot = next_boot(env(**{script: value}), DEFAULTS)
+
+    assert boot.slot is None
+    assert script in boot.why
+
+
+def test_a_fall_back_needs_to_know_the_other_slot() -> None:
+    trial = {"upgrade_available": "1", "mender_rootfs_a": "", "mender_rootfs_b": ""}
+
+    assert next_boot(on("b", bootcount="1", **trial), DEFAULTS).slot is None
+    assert next_boot(on("b", **trial), DEFAULTS).second is None

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading an artifact from a stream: version, manifest, signature and header, in this order and no other.
+
+The chain of trust is signature, manifest, then all that the manifest lists; nothing is parsed before the link that
+vouches for it, except the version that says how to parse. Augmented artifacts and format versions other than 3 are
+refused (Mender artifact format v3).
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from updater.artifact.compression import ByteSource, Compression
+from updater.artifact.errors import ArtifactError
+from updater.artifact.header import MAX_HEADER, ROOTFS_IMAGE, Header, parse_header
+from updater.artifact.jsonvalues import parse_object
+from updater.artifact.manifest import MAX_MANIFEST, Manifest, parse_manifest
+from updater.artifact.names import shown
+from updater.artifact.payload import Payload, PayloadFile
+from updater.artifact.signature import MAX_SIGNATURE, PublicKey, verify_signature
+from updater.artifact.tarstream import TarEntry, TarReader
+
+MAX_VERSION = 1024
+"""Bytes of the version entry."""
+FORMAT = "mender"
+FORMAT_VERSION = 3
+
+
+@dataclass(frozen=True)
+class Artifact(Header):
+    """An artifact whose header has been verified and whose payload is still in the stream.
+
+    `signed` says that a signature is present; it has been verified when keys were given.
+    """
+
+    signed: bool = False
+    payload: Payload | None = field(default=None, repr=False, compare=False)
+
+    def files(self) -> Iterator[PayloadFile]:
+        """The payload's files, once; see Payload.files."""
+        return iter(()) if self.payload is None else self.payload.files()
+
+
+def read_artifact(stream: ByteSource, *, verify_keys: Sequence[PublicKey] = ()) -> Artifact:
+    """Read up to and including the header; the stream needs only `read(n)` and may answer with less than asked.
+
+    With keys, an unsigned artifact and one signed by none of them are refused; without keys, a signature is not
+    looked at. Raises ArtifactError.
+    """
+    outer = TarReader(stream, "the artifact")
+    version = _named(outer.next_entry(), "version").read_all(MAX_VERSION)
+    check_version(version)
+    manifest_raw = _named(outer.next_entry(), "manifest").read_all(MAX_MANIFEST)
+    entry = outer.next_entry()
+    signed = entry is not None and entry.name == "manifest.sig"
+    if verify_keys and not signed:
+        raise ArtifactError("the artifact is not signed, and a verification key is configured")
+    if entry is not None and signed:
+        signature = entry.read_all(MAX_SIGNATURE)
+        if verify_keys:
+            verify_signature(manifest_raw, signature, verify_keys)
+        entry = outer.next_entry()
+    manifest = parse_manifest(manifest_raw)
+    manifest.verify("version", hashlib.sha256(version).hexdigest())
+    header = _read_header(entry, manifest)
+    _check_payload_files(manifest, header.payload_type)
+    return Artifact(**vars(header), signed=signed, payload=Payload(outer, manifest))
+
+
+def check_version(raw: bytes) -> None:
+    """Raise ArtifactError unless the version entry names Mender's format in version 3."""
+    value = parse_object(raw, "version")
+    if value.get("format") != FORMAT:
+        raise ArtifactError("the artifact is not in Mender's format")
+    version = value.get("version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise ArtifactError(f"the artifact's format version is not {FORMAT_VERSION}")
+
+
+def _named(entry: TarEntry | None, name: str) -> TarEntry:
+    if entry is None:
+        raise ArtifactError(f"the artifact ends where {name} belongs")
+    if entry.name != name:
+        raise ArtifactError(f"the artifact has {shown(entry.name)} where {name} belongs")
+    return entry
+
+
+def _read_header(entry: TarEntry | None, manifest: Manifest) -> Header:
+    if entry is None:
+        raise ArtifactError("the artifact ends where its header belongs")
+    if entry.name == "manifest-augment":
+        raise ArtifactError("the artifact is augmented, which is not supported")
+    compression = Compression.of(entry.name, "header.tar")
+    if compression is None:
+        raise ArtifactError(f"the artifact has {shown(entry.name)} where its header belongs")
+    for name in manifest.checksums:
+        if name.startswith("header.tar") and name != entry.name:
+            raise ArtifactError(f"the manifest lists {shown(name)}, which the artifact lacks")
+    raw = entry.read_all(MAX_HEADER)
+    manifest.verify(entry.name, hashlib.sha256(raw).hexdigest())
+    return parse_header(raw, compression)
+
+
+def _check_payload_files(manifest: Manifest, payload_type: str | None) -> None:
+    count = len(manifest.payload_files())
+    if payload_type is None and count:
+        raise ArtifactError("the artifact states no payload type but has payload files")
+    if payload_type == ROOTFS_IMAGE and count != 1:
+        raise ArtifactError(f"a {ROOTFS_IMAGE} artifact has exactly one file, and this one has {count}")

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong on the device, by what it means for an update under way."""
+
+from __future__ import annotations
+
+
+class UpdaterError(Exception):
+    """A step failed; the message is one sentence."""
+
+
+class ConfigError(UpdaterError):
+    """The configuration is wrong; names the file, the key and what was expected."""
+
+
+class InstallRefused(UpdaterError):
+    """The artifact is not for this device, or not now; nothing has been written."""
+
+
+class BootEnvError(UpdaterError):
+    """The bootloader's environment cannot be read or written, or must not be."""
+
+
+class ServerError(UpdaterError):
+    """The server could not be reached, or did not answer as it should.
+
+    Args:
+        message: one sentence.
+        status: the HTTP status, if there was an answer.
+        retry_after: seconds that the server asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class DeploymentAborted(UpdaterError):
+    """The server has taken the deployment back."""

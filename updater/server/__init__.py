@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device API as a client: authentication, deployments, inventory, download."""
