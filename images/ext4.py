@@ -17,6 +17,7 @@ FAKE_TIME = {"E2FSPROGS_FAKE_TIME": str(EPOCH)}
 PLAIN = "^has_journal,^metadata_csum,^64bit,^resize_inode,^orphan_file"
 JOURNALLED = "has_journal,metadata_csum,^resize_inode,^orphan_file"
 FIRST_INODE = 11
+INODES = 4096
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def make(tree: Path, image: Path, *, size: int, uuid: str, label: str, journal: 
     The bytes depend on the tree's names, contents and modes alone.
     """
     image.unlink(missing_ok=True)
-    options = ["-b", "4096", "-m", "0", "-U", uuid, "-L", label, "-O", JOURNALLED if journal else PLAIN]
+    options = ["-b", "4096", "-m", "0", "-N", str(INODES), "-U", uuid, "-L", label, "-O", JOURNALLED if journal else PLAIN]
     options += ["-E", f"hash_seed={uuid},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"]
     if journal:
         options += ["-J", "size=4"]

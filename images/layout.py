@@ -10,7 +10,7 @@ All media of a board are windows of one image, so that one log can hold all thei
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MIB = 1024 * 1024
 SECTOR = 512
@@ -50,6 +50,10 @@ class Layout:
     @property
     def windows(self) -> tuple[Window, ...]:
         return (self.card, self.disk, self.marks)
+
+    def with_single_environment(self) -> Layout:
+        """The same media with one environment copy only."""
+        return replace(self, env_offsets=self.env_offsets[:1])
 
     def window_of(self, address: int) -> Window:
         """The window that holds this address of the image.

@@ -25,7 +25,7 @@ OVERLAY = HERE / "overlay"
 UPDATER = HERE.parent / "updater"
 SITE = "usr/lib/python3/dist-packages"
 STDLIB = f"usr/lib/python{GUEST_VERSION}"
-IMAGE_BYTES = 92 * MIB
+IMAGE_BYTES = 80 * MIB
 UUID = "b007b007-0000-4000-8000-000000000001"
 PRUNED = (
     "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian", "usr/share/bug",
@@ -36,7 +36,7 @@ PRUNED = (
     f"{STDLIB}/test", f"{STDLIB}/idlelib", f"{STDLIB}/lib2to3", f"{STDLIB}/tkinter", f"{STDLIB}/ensurepip",
     f"{STDLIB}/pydoc_data", f"{STDLIB}/distutils", f"{STDLIB}/unittest", f"{STDLIB}/turtledemo", f"{STDLIB}/venv",
     f"{STDLIB}/config-*", f"{STDLIB}/xml", f"{STDLIB}/wsgiref", f"{STDLIB}/curses", f"{STDLIB}/lib-dynload/_test*",
-    f"{STDLIB}/lib-dynload/nis*", "usr/lib/aarch64-linux-gnu/libkrb5*", "usr/lib/aarch64-linux-gnu/libgssapi*",
+    f"{STDLIB}/lib-dynload/nis*", f"{STDLIB}/lib-dynload/_codecs_*", f"{STDLIB}/lib-dynload/_crypt*", f"{STDLIB}/asyncio", "usr/lib/aarch64-linux-gnu/libkrb5*", "usr/lib/aarch64-linux-gnu/libgssapi*",
     "usr/lib/aarch64-linux-gnu/libk5crypto*", "usr/lib/aarch64-linux-gnu/libtirpc*", "usr/lib/aarch64-linux-gnu/libnsl*",
     "usr/share/common-licenses", "etc/apt", "etc/alternatives", "etc/debconf.conf", "etc/logrotate.d", "etc/fstab",
     "usr/bin/debconf*", "usr/bin/py3*", "usr/bin/pygettext*", "usr/bin/c_rehash", "usr/share/ca-certificates/mozilla/*.tmp",
@@ -61,7 +61,7 @@ APPLETS = {
     "usr/bin": "awk basename blockdev clear cmp cut diff dirname du env expr find free fuser head hexdump id killall less md5sum "
     "nohup nslookup od pgrep pkill printf readlink realpath seq setsid sha256sum sort strings tail tee test time timeout "
     "top tr tty uniq uptime wc wget which whoami xargs xxd yes",
-    "usr/sbin": "killall5 rdate",
+    "usr/sbin": "rdate",
 }  # fmt: skip
 
 
@@ -108,11 +108,12 @@ def compose(tree: Path, kernel: Path) -> None:
     shutil.copytree(kernel / "modules", tree / "lib/modules", dirs_exist_ok=True)
     for file in ("vmlinuz", "initrd.img"):
         shutil.copyfile(kernel / file, tree / "boot" / file)
+    for python in (STDLIB, SITE):
+        compile_tree(tree / python, seen_as=f"/{python}", keep_sources=False)
     shutil.copytree(UPDATER, tree / SITE / "updater", ignore=shutil.ignore_patterns("__pycache__"))
+    compile_tree(tree / SITE / "updater", seen_as=f"/{SITE}/updater", keep_sources=True)
     for link, target in LINKS.items():
         _link(tree / link, target)
-    for python in (STDLIB, SITE):
-        compile_tree(tree / python, seen_as=f"/{python}")
     _normalise(tree)
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 from pathlib import Path
@@ -14,13 +13,13 @@ from updater.bootenv import UBootEnv
 from updater.config import Config, device_type
 from updater.deploymentlog import DeploymentLog
 from updater.errors import ServerError, UpdaterError
-from updater.install.rootfs import verify_keys
 from updater.machine.actions import Actions, World
 from updater.machine.engine import Engine
 from updater.machine.tables import State, resume
 from updater.ports import ProgramRunner, SystemClock, find_marks
+from updater.server.credentials import Credentials
 from updater.server.http import Connector
-from updater.server.identity import DeviceKey, identity, inventory
+from updater.server.identity import identity, inventory
 from updater.server.session import Deployment, Session
 from updater.slots import Slots
 from updater.store import Device, Store, Update
@@ -37,13 +36,8 @@ def make_world(config: Config, log_of: DeploymentLog) -> World:
         UpdaterError: the configuration, the keys or the identity cannot be used.
     """
     runner = ProgramRunner()
-    session = Session(
-        config.server_url,
-        Connector(config.server_certificate),
-        DeviceKey(config.data_directory),
-        identity(runner),
-        config.tenant_token,
-    )
+    credentials = Credentials(config.data_directory, identity(runner), config.tenant_token)
+    session = Session(config.server_url, Connector(config.server_certificate), credentials)
     return World(
         session=session,
         env=UBootEnv(runner),
@@ -51,7 +45,7 @@ def make_world(config: Config, log_of: DeploymentLog) -> World:
         runner=runner,
         clock=SystemClock(),
         marks=find_marks(),
-        keys=tuple(verify_keys(config.verify_keys)),
+        verify_keys=config.verify_keys,
         device_type=device_type(config),
         retry_poll=config.retry_poll,
         retry_count=config.retry_count,
@@ -147,5 +141,5 @@ def run(config: Config) -> NoReturn:
     log_of = DeploymentLog(config.data_directory)
     logging.getLogger().addHandler(log_of)
     world = make_world(config, log_of)
-    log.info("%s, device %s", CLIENT, json.loads(world.session.identity))
+    log.info("%s, device %s", CLIENT, world.session.credentials.identity)
     Daemon(config, world, Store(config.data_directory), log_of).run()

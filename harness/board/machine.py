@@ -108,7 +108,7 @@ class Board:
     def cut_power(self, choose: Callable[[list[Operation]], CrashPoint]) -> CrashPoint:
         """The plug: stop now, let `choose` say what of the log survived, and make that the board's media."""
         self.kill()
-        self.log.finish()
+        self.log.poll()  # what QEMU was just writing when it was killed was never completed
         point = choose(self.log.operations)
         self.media = Media(self.media.base, self.surviving(point))
         return point

@@ -23,7 +23,7 @@ from harness.judge.evidence import Evidence, ServerRecord
 from harness.judge.medium import Medium
 from harness.judge.partitions import BrokenTable, Partition, read_gpt
 from harness.judge.slots import KnownImage, identify
-from harness.judge.verdict import Finding, Outcome, Verdict, judge_cut, judge_settled
+from harness.judge.verdict import Expectation, Finding, Outcome, Verdict, judge_cut, judge_settled
 
 __all__ = [
     "SLOTS",
@@ -31,6 +31,7 @@ __all__ = [
     "Environment",
     "EnvironmentCopy",
     "Evidence",
+    "Expectation",
     "Finding",
     "KnownImage",
     "Medium",

@@ -44,6 +44,13 @@ class Environment:
     active: int | None
     defaults: Mapping[str, str] = field(default_factory=dict)
 
+    def as_dict(self) -> list[dict[str, object]]:
+        """Every copy with its variables, as JSON can hold it."""
+        return [
+            {"valid": copy.valid, "flag": copy.flag, "active": number == self.active, **copy.variables}
+            for number, copy in enumerate(self.copies)
+        ]
+
     @property
     def variables(self) -> Mapping[str, str]:
         return self.defaults if self.active is None else self.copies[self.active].variables

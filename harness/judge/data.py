@@ -26,7 +26,8 @@ def complaints(medium: Medium, layout: Layout, expected: Mapping[str, bytes]) ->
     with tempfile.TemporaryDirectory() as scratch:
         image = Path(scratch, "data.img")
         medium.write_to(image, place.start, place.size)
-        found = [f"The file system on the data partition is damaged: {line}" for line in ext4.complaints(image)]
+        said = (line.replace(str(image), PARTITION) for line in ext4.complaints(image))
+        found = [f"The file system on the data partition is damaged: {line}" for line in said]
         for path, content in expected.items():
             found += _missing(path, content, ext4.read(image, "/" + path.lstrip("/")))
     return found

@@ -80,7 +80,7 @@ BAD = [
     ("out-of-memory", b"[   30.5] Out of memory: Killed process 88 (python3) total-vm:204800kB"),
     (
         "ext4-error",
-        b"[    2.2] EXT4-fs error (device vda3): ext4_lookup:1785: inode #2: comm sh: iget: checksum invalid",
+        b"[    2.2] EXT4-fs error (device vda3): ext4_lookup:1785: inode #2: comm sh: checksum invalid",
     ),
     ("ext4-error", b"[    2.2] EXT4-fs (vda3): warning: mounting fs with errors, running e2fsck is recommended"),
     ("journal-aborted", b"[    2.3] Aborting journal on device vda3-8."),

@@ -120,6 +120,11 @@ def test_source_that_ends_too_soon_is_refused(folder: Path) -> None:
         DiskView(folder / "source1", short).read(0, 40)
     with pytest.raises(EOFError):
         DiskView(folder / "source1", short).write_to(folder / "out", 0, 40)
+    with (folder / "sparse").open("wb") as out:
+        out.truncate(200_000)
+    for extents in [Extent(0, 200_001, folder / "sparse", 0), Extent(0, 100_000, folder / "sparse", 300_000)]:
+        with pytest.raises(EOFError):
+            DiskView(folder / "source1", ExtentMap([extents])).write_to(folder / "out", 0, 300_000)
 
 
 @quick
@@ -146,6 +151,8 @@ def test_view_of_a_sparse_base_stays_sparse(folder: Path) -> None:
         out.truncate(32 << 20)
         out.seek(9_000_000)
         out.write(b"here")
+        out.seek(15_000_000)
+        out.write(b"there")
     view = DiskView(base, ExtentMap(extents_of(folder, [(20_000_000, 9, 2, 3)])))
     view.write_to(folder / "out", 1000, 40 << 20)
     copy = (folder / "out").read_bytes()
@@ -153,7 +160,8 @@ def test_view_of_a_sparse_base_stays_sparse(folder: Path) -> None:
     assert hashlib.sha256(copy).hexdigest() == view.digest(1000, 40 << 20)
     assert copy[8_999_000:8_999_004] == b"here"
     assert copy[19_999_000:19_999_009] == SOURCES[2][3:12]
-    assert copy.count(0) == len(copy) - 4 - 9 + SOURCES[2][3:12].count(0)
+    assert copy[14_999_000:14_999_005] == b"there"
+    assert copy.count(0) == len(copy) - 4 - 5 - 9 + SOURCES[2][3:12].count(0)
     if base.stat().st_blocks * 512 < 1 << 20:  # this file system has holes
         assert (folder / "out").stat().st_blocks * 512 < 1 << 20
 

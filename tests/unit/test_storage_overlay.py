@@ -118,6 +118,14 @@ def test_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_nothing_of_the_base_beyond_the_disk_gets_in(tmp_path: Path) -> None:
+    make_sources(tmp_path, 2 * MIB)
+    extents = ExtentMap([Extent(MIB, 512, tmp_path / "data", 0)])
+    write_overlay(tmp_path / "overlay", tmp_path / "base", MIB + 512, extents)
+    last = (tmp_path / "overlay").read_bytes()[-CLUSTER:]
+    assert last == (tmp_path / "data").read_bytes()[:512].ljust(CLUSTER, b"\0")
+
+
 def test_header_golden_bytes(tmp_path: Path) -> None:
     make_sources(tmp_path, MIB)
     write_overlay(tmp_path / "overlay", Path("base"), MIB, ExtentMap([Extent(CLUSTER, 3, tmp_path / "data", 0)]))

@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from updater.artifact import ArtifactError, PublicKey, apply_provides
 from updater.bootenv import BootEnv
 from updater.errors import DeploymentAborted, InstallRefused, ServerError, UpdaterError
-from updater.install.rootfs import open_artifact, write_image
 from updater.machine.backoff import delays
 from updater.machine.engine import Action
 from updater.machine.tables import Event, State
@@ -41,7 +40,7 @@ class World:
     runner: Runner
     clock: Clock
     marks: Marks
-    keys: tuple[PublicKey, ...]
+    verify_keys: tuple[Path, ...]
     device_type: str
     retry_poll: float
     retry_count: int
@@ -60,6 +59,7 @@ class Actions:
         return {
             State.DOWNLOAD: self.download,
             State.INSTALL: self.install,
+            State.VERIFY_INSTALL: self.verify_reboot,
             State.REBOOT: self.reboot,
             State.VERIFY_REBOOT: self.verify_reboot,
             State.COMMIT: self.commit,
@@ -75,6 +75,8 @@ class Actions:
 
     def download(self, device: Device) -> Done:
         """Stream the artifact into the slot that does not run."""
+        from updater.artifact import ArtifactError
+
         try:
             self._tell(_update(device), "downloading")
             running = self._running_as_booted()
@@ -97,12 +99,17 @@ class Actions:
 
     def _fetch(self, device: Device, target: str) -> dict[str, str]:
         """Write the artifact into `target`; returns what the device provides once it is kept."""
+        # Loaded here, because every start of the device would pay for it.
+        from updater.artifact import apply_provides
+        from updater.install.rootfs import open_artifact, verify_keys, write_image
+
         assert self.deployment is not None
         world, wanted = self.world, self.deployment
         world.marks.put("download.begin")
+        keys = verify_keys(world.verify_keys)
         download = Download(world.session.connector, wanted.uri, world.clock, tries=world.download_tries)
         try:
-            artifact = open_artifact(download, world.keys, device, world.device_type)
+            artifact = open_artifact(download, keys, device, world.device_type)
             if artifact.name != wanted.artifact_name:
                 raise InstallRefused(f"The server announced '{wanted.artifact_name}' and sent '{artifact.name}'.")
             with world.slots.writer(target) as slot:

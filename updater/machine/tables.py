@@ -16,6 +16,7 @@ class State(StrEnum):
     IDLE = "idle"
     DOWNLOAD = "update-store"
     INSTALL = "update-install"
+    VERIFY_INSTALL = "verify-install"
     REBOOT = "reboot"
     VERIFY_REBOOT = "after-reboot"
     COMMIT = "update-commit"
@@ -49,6 +50,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.INSTALL,         E.DONE):            S.REBOOT,
     (S.INSTALL,         E.FAILED):          S.ROLLBACK,
     (S.INSTALL,         E.ABORTED):         S.CLEANUP,
+    # The power failed around the flip: the bootloader knows whether it was made, and which slot runs.
+    (S.VERIFY_INSTALL,  E.DONE):            S.COMMIT,
+    (S.VERIFY_INSTALL,  E.FAILED):          S.ROLLBACK,
     # A reboot that works ends this process; RESUME goes on from here.
     (S.REBOOT,          E.FAILED):          S.ROLLBACK,
     (S.REBOOT,          E.ABORTED):         S.ROLLBACK,
@@ -77,7 +81,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 # Where to go on after an unexpected start, by the stored name; a name that is not here rolls back.
 RESUME: dict[State, State] = {
     S.DOWNLOAD:         S.CLEANUP,          # nothing was flipped
-    S.INSTALL:          S.ROLLBACK,
+    S.INSTALL:          S.VERIFY_INSTALL,   # a cut after the flip is as good as the reboot
+    S.VERIFY_INSTALL:   S.ROLLBACK,
     S.REBOOT:           S.VERIFY_REBOOT,    # the usual way
     S.VERIFY_REBOOT:    S.ROLLBACK,
     S.COMMIT:           S.VERIFY_COMMIT,    # a commit that was made is never reported as a failure

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who this device is: its key, its identity, and what it says of itself.
+"""Who this device is, and what it says of itself.
 
 Identity and inventory scripts print `name=value` lines; a name that repeats becomes a list.
 """
@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
-
-from cryptography.hazmat.primitives import serialization as form
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from updater.errors import UpdaterError
 from updater.ports import Runner
-from updater.store import flush_directory
 
 SCRIPT_DIRECTORY = Path("/usr/share/mender")
 log = logging.getLogger(__name__)
@@ -64,36 +59,3 @@ def inventory(runner: Runner, scripts: Path = SCRIPT_DIRECTORY) -> dict[str, str
         except (UpdaterError, OSError) as error:
             log.warning("inventory script %s was skipped: %s", script.name, error)
     return found
-
-
-class DeviceKey:
-    """The key that identifies this device, `mender-agent.pem`; made at first use, never half-written."""
-
-    def __init__(self, directory: Path) -> None:
-        path = directory / "mender-agent.pem"
-        if not path.exists():
-            _create(path)
-        self._key = form.load_pem_private_key(path.read_bytes(), None)
-        if not isinstance(self._key, Ed25519PrivateKey):
-            raise UpdaterError(f"The device key {path} is not of a kind that this version can use (Ed25519).")
-
-    @property
-    def public_pem(self) -> str:
-        public = self._key.public_key()
-        return public.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo).decode()
-
-    def sign(self, data: bytes) -> bytes:
-        assert isinstance(self._key, Ed25519PrivateKey)
-        return self._key.sign(data)
-
-
-def _create(path: Path) -> None:
-    pem = Ed25519PrivateKey.generate().private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    fresh = path.with_suffix(".new")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    flush_directory(path.parent)

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from updater.errors import DeploymentAborted, ServerError
+from updater.server.credentials import Credentials
 from updater.server.http import Connector, Reply
-from updater.server.identity import DeviceKey
 
 API = "/api/devices"
 OK, NO_CONTENT, UNAUTHORIZED, NOT_FOUND, CONFLICT = 200, 204, 401, 404, 409
@@ -34,10 +33,10 @@ class Session:
         ServerError: no answer, or not one that the protocol allows.
     """
 
-    def __init__(self, url: str, connector: Connector, key: DeviceKey, identity: str, tenant_token: str = "") -> None:
+    def __init__(self, url: str, connector: Connector, credentials: Credentials) -> None:
         self.url = url.rstrip("/")
         self.connector = connector
-        self._key, self.identity, self._tenant = key, identity, tenant_token
+        self.credentials = credentials
         self._token = ""
 
     def forget_token(self) -> None:
@@ -98,16 +97,12 @@ class Session:
 
     def _authenticate(self) -> None:
         self._token = ""
-        asked = {"id_data": self.identity, "pubkey": self._key.public_pem}
-        if self._tenant:
-            asked["tenant_token"] = self._tenant
-        body = json.dumps(asked).encode()
-        headers = {
-            "Content-Type": "application/json",
-            "X-MEN-Signature": base64.b64encode(self._key.sign(body)).decode(),
-        }
+        request = self.credentials.request()
+        headers = {"Content-Type": "application/json", "X-MEN-Signature": request.signature}
         url = f"{self.url}{API}/v1/authentication/auth_requests"
-        reply = self.connector.open("POST", url, headers, body).whole()
+        reply = self.connector.open("POST", url, headers, request.body.encode()).whole()
+        if reply.status == UNAUTHORIZED:
+            self.credentials.refused()
         self._token = _expect(reply, OK, "asked to be let in").body.decode("ascii", "replace").strip()
 
 

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A laboratory: one board, one server, one network between them, and the verbs a scenario is told in."""
+
+from harness.lab.lab import Lab, Timeouts
+
+__all__ = ["Lab", "Timeouts"]

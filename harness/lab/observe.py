@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a board and a server to the evidence that is judged.  Nothing here asks the updater."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.judge import (
+    SLOTS,
+    Evidence,
+    KnownImage,
+    Medium,
+    ServerRecord,
+    Slot,
+    alarms,
+    data,
+    identify,
+    partitions,
+    read_environment,
+)
+from images.layout import Layout
+
+# Printed by the board's init from the kernel's command line.
+UP = re.compile(rb"is up on /dev/vda([12])\b")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known beforehand about a device: its layout, U-Boot's defaults, good images, the owner's files."""
+
+    layout: Layout
+    defaults: Mapping[str, str]
+    images: Sequence[KnownImage]
+    keepsakes: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a verdict is about: the versions in play, and what was seen."""
+
+    old: str
+    new: str
+    server: ServerRecord | None
+    console: bytes  # everything said since the last verdict
+    expected_alarms: Collection[str]
+    settled: bool = True
+    has_flushes: bool = True
+
+
+def running_slot(console: bytes) -> Slot | None:
+    """The slot that came up last, if any did."""
+    found = UP.findall(console)
+    return SLOTS[int(found[-1]) - 1] if found else None
+
+
+def gather(medium: Medium, known: Known, moment: Moment, *, with_data: bool) -> Evidence:
+    """Look at the media; `with_data` also checks the data partition, which takes longest."""
+    return Evidence(
+        environment=read_environment(medium, known.layout, known.defaults),
+        defaults=known.defaults,
+        slots={slot: identify(medium, known.layout, slot, known.images) for slot in SLOTS},
+        partition_complaints=partitions.complaints(medium, known.layout),
+        data_complaints=data.complaints(medium, known.layout, known.keepsakes) if with_data else (),
+        alarms=alarms(moment.console, moment.expected_alarms),
+        server=moment.server,
+        running=running_slot(moment.console),
+        faults_fired=True,  # one that did not fire has ended the run already,
+        settled=moment.settled,
+        old=moment.old,
+        new=moment.new,
+        has_flushes=moment.has_flushes,
+    )

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pytest runs the scenarios: options, the `lab` fixture, and an outcome that tells violated from inconclusive."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.errors import BootproofError
+from harness.evidence import Events, Row, RunFolder, table
+from harness.exitcodes import ExitCode
+from harness.lab import Lab
+from harness.narrator import Narrator
+from images.catalogue import Catalogue
+from images.errors import ImageError
+from images.stage import Workshop
+
+ROWS = pytest.StashKey[list[Row]]()
+FOLDERS = pytest.StashKey[list[Path]]()
+OUTCOMES = pytest.StashKey[list[ExitCode]]()
+SEED = pytest.StashKey[int]()
+REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
+# The first of these that happened is what the whole run ends with.
+WORST_FIRST = (ExitCode.VIOLATED, ExitCode.HOST, ExitCode.USAGE, ExitCode.INCONCLUSIVE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bootproof")
+    group.addoption("--seed", type=int, help="decides everything random; printed first and last")
+    group.addoption("--mutant", metavar="NAME", help="run with a planted fault, which the scenario must find")
+    group.addoption("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go")
+    group.addoption("--keep", action="store_true", help="keep disks and write logs of scenarios that held, too")
+    group.addoption("--tell", action="store_true", help="tell what happens as it happens")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    seed = config.getoption("--seed")
+    config.stash[SEED] = secrets.randbits(31) if seed is None else seed
+    config.stash[ROWS], config.stash[FOLDERS], config.stash[OUTCOMES] = [], [], []
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    mutant = config.getoption("--mutant")
+    return f"bootproof seed {config.stash[SEED]}" + (f", planted fault '{mutant}'" if mutant else "")
+
+
+@pytest.fixture(scope="session")
+def catalogue(request: pytest.FixtureRequest) -> Catalogue:
+    """The images; with the planted fault if one is named."""
+    narrator = Narrator(request.config.getoption("--tell"))
+    return Catalogue(Workshop(say=narrator.say), request.config.getoption("--mutant"))
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """This scenario's own seed, from the run's seed and the scenario's name."""
+    return zlib.crc32(f"{request.config.stash[SEED]}:{request.node.name}".encode())
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iterator[Lab]:
+    """A laboratory with a new board that has joined its server and runs version A."""
+    config = request.config
+    folder = RunFolder(config.getoption("--runs"), _name(request.node), seed)
+    events = Events(folder / "events.jsonl", (Narrator(config.getoption("--tell")).hear,))
+    folder.write("about.json", {"scenario": request.node.nodeid, "seed": config.stash[SEED], **about(catalogue)})
+    lab = Lab(catalogue, folder, events, seed)
+    try:
+        lab.join()
+        yield lab
+    finally:
+        lab.close()
+        events.close()
+        config.stash[ROWS] += lab.rows
+        config.stash[FOLDERS].append(folder.path)
+        report = request.node.stash.get(REPORTS, {}).get("call")
+        if report is not None and report.passed and not config.getoption("--keep"):
+            folder.drop_bulk()
+        folder.attach()
+
+
+def about(catalogue: Catalogue) -> dict[str, object]:
+    """What a run was made with."""
+    from images.run import run
+
+    return {
+        "qemu": run(["qemu-system-aarch64", "--version"]).splitlines()[0],
+        "mutant": catalogue.planted,
+        "uboot": str(catalogue.uboot().parent.name),
+        "board_image": str(catalogue.board_image().parent.name),
+    }
+
+
+def _name(node: pytest.Item) -> str:
+    """`test_cut_while_writing[7]` is `cut-while-writing-7` in the name of a folder."""
+    words = node.name.removeprefix("test_").replace("_", "-")
+    return "".join(letter if letter.isalnum() else "-" for letter in words).strip("-")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    item.stash.setdefault(REPORTS, {})[report.when or ""] = report
+    if call.excinfo is not None and report.failed:
+        error = call.excinfo.value
+        item.config.stash[OUTCOMES].append(_meaning(error))
+        if isinstance(error, BootproofError | ImageError):
+            # What the board did is the finding; where in the harness it was noticed is not.
+            report.longrepr = f"{type(error).__name__}: {error}"
+    return report  # type: ignore[return-value]
+
+
+def _meaning(error: BaseException) -> ExitCode:
+    if isinstance(error, BootproofError):
+        return error.exit_code
+    return ExitCode.VIOLATED if isinstance(error, AssertionError) else ExitCode.HOST
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Scenarios end with our exit codes; the tests of the tools with pytest's."""
+    stash = session.config.stash
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        session.exitstatus = ExitCode.INTERRUPTED
+    elif exitstatus == pytest.ExitCode.TESTS_FAILED and (stash[FOLDERS] or ExitCode.HOST in stash[OUTCOMES]):
+        session.exitstatus = next((code for code in WORST_FIRST if code in stash[OUTCOMES]), ExitCode.HOST)
+
+
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    if not config.stash[FOLDERS]:
+        return
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150, soft_wrap=False)
+    console.print()
+    console.print(table(config.stash[ROWS]))
+    console.print(f"\nseed {config.stash[SEED]}")
+    for folder in config.stash[FOLDERS]:
+        console.print(f"run folder {folder}", soft_wrap=True)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job: one board loses power at the worst moments, one after the other, and always comes back."""
+
+import allure
+
+from harness.faults.power import mark, writes
+from harness.lab import Lab
+
+
+@allure.severity(allure.severity_level.BLOCKER)
+def test_prove(lab: Lab) -> None:
+    """Cut while writing, after the flip, inside U-Boot's own write and during the commit; then the update succeeds."""
+    lab.deploy("b")
+    lab.cut_power(
+        writes(lab.random.randint(5, 100), to="passive", after="slot.write"),
+        says="Cut while the inactive slot is written",
+    )
+    lab.power_on()
+    lab.claim("old")
+
+    lab.deploy("b")
+    lab.cut_power(mark("install.flipped"), lose="unflushed", says="Cut after the boot flag has flipped")
+    lab.power_on()
+    lab.claim("new")
+
+    lab.deploy("c")
+    lab.cut_power(writes(lab.random.randint(1, 3), to="card", after="reboot"), tear=True, says="Cut inside U-Boot's own write")
+    lab.power_on()
+    lab.claim_on_trial()
+    lab.cut_power(writes(lab.random.randint(1, 3), to="card", after="commit.begin"), tear=True, says="Cut during the commit")
+    lab.power_on()
+    lab.claim("old")
+
+    lab.deploy("c")
+    lab.claim("new", did="No cut")

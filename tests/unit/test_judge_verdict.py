@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every rule of the verdict has a violation that makes it fail, and nothing else; a whole board passes all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.judge.bootenv import Environment, EnvironmentCopy, Slot
+from harness.judge.evidence import Evidence, ServerRecord
+from harness.judge.verdict import Outcome, Verdict, judge_cut, judge_settled
+
+DEFAULTS = {
+    "bootcmd": "run mender_setup",
+    "bootlimit": "1",
+    "mender_boot_part": "1",
+    "mender_boot_part_hex": "1",
+    "mender_rootfs_a": "1",
+    "mender_rootfs_a_hex": "1",
+    "mender_rootfs_b": "2",
+    "mender_rootfs_b_hex": "2",
+    "upgrade_available": "0",
+}
+BROKEN = EnvironmentCopy(False, 0)
+NO_ENVIRONMENT = Environment((BROKEN, BROKEN), None)
+DOWNLOADED = ("downloading", "installing")
+REPORTED = (*DOWNLOADED, "rebooting", "installing")
+
+
+def env(slot: Slot, **changes: str) -> Environment:
+    part = {"a": "1", "b": "2"}[slot]
+    variables = DEFAULTS | {"mender_boot_part": part, "mender_boot_part_hex": part} | changes
+    return Environment((BROKEN, EnvironmentCopy(True, 9, variables)), 1)
+
+
+TRIAL = env("b", upgrade_available="1", bootcount="0")
+SETTLED = Evidence(
+    environment=env("b"),
+    defaults=DEFAULTS,
+    slots={"a": "v1", "b": "v2"},
+    partition_complaints=(),
+    data_complaints=(),
+    alarms=(),
+    server=ServerRecord("success", (*REPORTED, "success")),
+    running="b",
+    faults_fired=True,
+    settled=True,
+    old="v1",
+    new="v2",
+    has_flushes=True,
+)
+BACK = replace(
+    SETTLED, environment=env("a"), running="a", server=ServerRecord("failure", (*DOWNLOADED, "rebooting", "failure"))
+)
+CUT = replace(SETTLED, environment=TRIAL, server=ServerRecord("rebooting", (*DOWNLOADED, "rebooting")), running=None)
+FINAL = replace(CUT, environment=env("b"), server=ServerRecord("installing", REPORTED))
+
+
+def failed(verdict: Verdict) -> list[str]:
+    assert (verdict.outcome is Outcome.VIOLATED) == bool(verdict.violations)
+    assert len({finding.rule for finding in verdict.findings}) == len(verdict.findings)
+    return [finding.rule for finding in verdict.violations]
+
+
+class TestCut:
+    @pytest.mark.parametrize(
+        ("evidence", "rules"),
+        [
+            (CUT, ["environment", "slot", "fallback", "commit", "partitions"]),
+            (FINAL, ["environment", "slot", "commit", "partitions"]),
+            (replace(CUT, environment=env("a")), ["environment", "slot", "commit", "partitions"]),
+            (replace(CUT, environment=env("a"), slots={"a": "v1", "b": None}), None),
+            (replace(CUT, environment=env("a"), server=ServerRecord(None)), None),
+            (replace(CUT, server=None), ["environment", "slot", "fallback", "partitions"]),
+            (replace(FINAL, server=SETTLED.server), ["environment", "slot", "commit", "kept", "partitions"]),
+            (replace(CUT, environment=env("b", upgrade_available="1", bootcount="1")), None),
+            (replace(FINAL, new="v1", slots={"a": "v1", "b": "v1"}, server=ServerRecord(None)), None),
+        ],
+    )
+    def test_a_whole_medium_holds(self, evidence: Evidence, rules: list[str] | None) -> None:
+        verdict = judge_cut(evidence)
+
+        assert verdict.outcome is Outcome.HELD
+        assert rules is None or [finding.rule for finding in verdict.findings] == rules
+        assert verdict.sentence == f"Held: {len(verdict.findings)} rules were checked."
+
+    @pytest.mark.parametrize(
+        ("rule", "evidence"),
+        [
+            ("environment", replace(CUT, environment=NO_ENVIRONMENT)),
+            ("slot", replace(CUT, slots={"a": "v1", "b": None})),
+            ("slot", replace(CUT, slots={"a": "v1", "b": "v3"})),
+            ("slot", replace(CUT, environment=env("a"), slots={"a": None, "b": "v2"})),
+            ("slot", replace(CUT, slots={"a": "v1"})),
+            ("slot", replace(CUT, environment=env("a", mender_boot_part_hex="2"))),
+            ("slot", replace(CUT, environment=env("a", bootcmd="false"))),
+            ("slot", replace(CUT, environment=env("b", upgrade_available="1", bootcount="1"), slots={"b": "v2"})),
+            ("fallback", replace(CUT, slots={"a": None, "b": "v2"})),
+            ("fallback", replace(CUT, environment=env("b", upgrade_available="1", bootlimit="0"))),
+            ("commit", replace(FINAL, server=CUT.server)),
+            ("commit", replace(FINAL, server=ServerRecord(None))),
+            ("commit", replace(CUT, environment=env("a", upgrade_available="1", bootcount="1"))),
+            ("kept", replace(CUT, environment=env("a"), server=SETTLED.server)),
+            ("kept", replace(CUT, server=SETTLED.server)),
+            ("partitions", replace(CUT, partition_complaints=("The primary partition table is broken.",))),
+        ],
+    )
+    def test_a_violation_fails_its_rule_alone(self, rule: str, evidence: Evidence) -> None:
+        assert failed(judge_cut(evidence)) == [rule]
+
+    def test_the_caller_may_know_what_was_reported(self) -> None:
+        assert failed(judge_cut(FINAL, commit_reported=False)) == ["commit"]
+        assert judge_cut(replace(FINAL, server=None), commit_reported=True).outcome is Outcome.HELD
+        assert failed(judge_cut(replace(FINAL, server=None), commit_reported=False)) == ["commit"]
+
+    def test_a_stale_default_that_boots_new_is_not_a_commit(self) -> None:
+        swapped = replace(CUT, environment=NO_ENVIRONMENT, slots={"a": "v2", "b": "v1"})
+
+        assert failed(judge_cut(swapped)) == ["environment", "commit"]
+
+
+class TestSettled:
+    RULES = ("settled", "environment", "trial", "slot", "running")
+    MORE = ("expected", "server", "partitions", "data", "console")
+
+    @pytest.mark.parametrize(
+        ("evidence", "expect"),
+        [
+            (SETTLED, "new"),
+            (SETTLED, "either"),
+            (BACK, "old"),
+            (BACK, "either"),
+            (replace(SETTLED, server=ServerRecord("already-installed")), "new"),
+            (replace(BACK, server=ServerRecord("aborted")), "old"),
+            (replace(BACK, slots={"a": "v1", "b": None}), "old"),
+        ],
+    )
+    def test_a_whole_board_holds(self, evidence: Evidence, expect: Any) -> None:
+        verdict = judge_settled(evidence, expect=expect)
+
+        assert verdict.outcome is Outcome.HELD
+        assert tuple(finding.rule for finding in verdict.findings) == self.RULES + self.MORE
+
+    def test_without_a_server_there_is_nothing_to_agree_with(self) -> None:
+        verdict = judge_settled(replace(SETTLED, server=None), expect="new")
+
+        assert verdict.outcome is Outcome.HELD
+        assert "server" not in {finding.rule for finding in verdict.findings}
+
+    @pytest.mark.parametrize(
+        ("rule", "evidence"),
+        [
+            ("settled", replace(SETTLED, settled=False)),
+            ("environment", replace(SETTLED, environment=NO_ENVIRONMENT, slots={"a": "v2"}, running="a")),
+            ("trial", replace(SETTLED, environment=env("b", upgrade_available="1", bootcount="0"))),
+            ("trial", replace(SETTLED, environment=env("b", upgrade_available="1", bootcount="1"))),
+            ("slot", replace(SETTLED, slots={"a": "v1", "b": None})),
+            ("slot", replace(SETTLED, slots={"a": "v1", "b": "v3"})),
+            ("slot", replace(SETTLED, environment=env("b", mender_boot_part_hex="1"))),
+            ("slot", replace(SETTLED, environment=env("b", bootcmd="false"))),
+            ("running", replace(SETTLED, running=None)),
+            ("running", replace(SETTLED, running="a", slots={"a": "v2", "b": "v2"})),
+            ("expected", replace(BACK, slots={"a": "v1", "b": "v2"})),
+            ("server", replace(SETTLED, server=ServerRecord(None))),
+            ("server", replace(SETTLED, server=ServerRecord("installing", REPORTED))),
+            ("server", replace(SETTLED, server=ServerRecord("failure"))),
+            ("server", replace(SETTLED, server=ServerRecord("aborted"))),
+            ("partitions", replace(SETTLED, partition_complaints=("The protective MBR is broken.",))),
+            ("data", replace(SETTLED, data_complaints=("The file /canary is gone from the data partition.",))),
+            ("console", replace(SETTLED, alarms=("kernel-panic", "io-error"))),
+        ],
+    )
+    def test_a_violation_fails_its_rule_alone(self, rule: str, evidence: Evidence) -> None:
+        assert failed(judge_settled(evidence, expect="new")) == [rule]
+
+    def test_success_must_not_be_told_while_old_runs(self) -> None:
+        for status in ("success", "already-installed"):
+            assert failed(judge_settled(replace(BACK, server=ServerRecord(status)), expect="old")) == ["server"]
+
+    def test_a_dead_board_is_a_violation(self) -> None:
+        dead = replace(SETTLED, environment=NO_ENVIRONMENT, slots={}, running=None, settled=False)
+
+        assert failed(judge_settled(dead, expect="either")) == ["settled", "environment", "slot", "running"]
+
+    def test_what_was_not_expected_of_the_other_image(self) -> None:
+        assert failed(judge_settled(SETTLED, expect="old")) == ["expected"]
+
+
+class TestDoubts:
+    @pytest.mark.parametrize(
+        ("doubt", "says"),
+        [
+            ({"faults_fired": False}, "The fault did not fire."),
+            ({"has_flushes": False}, "The write log holds no flush"),
+        ],
+    )
+    def test_without_a_test_nothing_is_held(self, doubt: dict[str, Any], says: str) -> None:
+        for verdict in (
+            judge_cut(replace(CUT, **doubt)),
+            judge_settled(replace(SETTLED, **doubt), expect="new"),
+        ):
+            assert verdict.outcome is Outcome.INCONCLUSIVE
+            assert all(finding.holds for finding in verdict.findings)
+            assert verdict.sentence.startswith(f"Inconclusive: {says}")
+
+    def test_a_violation_is_one_however_it_came_about(self) -> None:
+        doubtful = replace(SETTLED, faults_fired=False, has_flushes=False, settled=False)
+        verdict = judge_settled(doubtful, expect="new")
+
+        assert verdict.outcome is Outcome.VIOLATED
+        assert len(verdict.doubts) == 2
+
+
+class TestReport:
+    def test_the_sentence_names_the_first_violation_and_counts_the_others(self) -> None:
+        one = judge_settled(replace(SETTLED, settled=False), expect="new")
+        two = judge_settled(replace(SETTLED, settled=False, alarms=("io-error",)), expect="new")
+
+        assert one.sentence == "Violated: The board went on changing until time was up."
+        assert two.sentence == "Violated: The board went on changing until time was up. (and 1 more)"
+
+    def test_a_verdict_is_json(self) -> None:
+        verdict = judge_settled(replace(SETTLED, alarms=("io-error",)), expect="new")
+        read = json.loads(json.dumps(verdict.as_dict()))
+
+        assert read["outcome"] == "violated"
+        assert read["sentence"] == "Violated: The console shows io-error."
+        assert read["doubts"] == []
+        assert {"rule": "trial", "holds": True, "says": "No update is on trial."} in read["findings"]
+
+    @pytest.mark.parametrize(
+        ("history", "reported"),
+        [
+            ((), False),
+            (DOWNLOADED, False),
+            ((*DOWNLOADED, "rebooting"), False),
+            (("installing", "downloading", "installing"), False),
+            (REPORTED, True),
+        ],
+    )
+    def test_a_commit_is_reported_by_installing_after_rebooting(self, history: tuple[str, ...], reported: bool) -> None:
+        assert ServerRecord("x", history).commit_reported == reported
