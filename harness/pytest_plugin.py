@@ -7,7 +7,9 @@ import secrets
 import sys
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -26,6 +28,7 @@ FOLDERS = pytest.StashKey[list[Path]]()
 OUTCOMES = pytest.StashKey[list[ExitCode]]()
 SEED = pytest.StashKey[int]()
 REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
+WORKER_KEY = "bootproof"
 # The first of these that happened is what the whole run ends with.
 WORST_FIRST = (ExitCode.VIOLATED, ExitCode.HOST, ExitCode.USAGE, ExitCode.INCONCLUSIVE)
 
@@ -41,7 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("--seed")
-    config.stash[SEED] = secrets.randbits(31) if seed is None else seed
+    given = getattr(config, "workerinput", {}).get(WORKER_KEY, seed)  # all workers of a run share one seed
+    config.stash[SEED] = secrets.randbits(31) if given is None else given
     config.stash[ROWS], config.stash[FOLDERS], config.stash[OUTCOMES] = [], [], []
 
 
@@ -77,7 +81,7 @@ def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iter
     finally:
         lab.close()
         events.close()
-        config.stash[ROWS] += lab.rows
+        config.stash[ROWS].extend(lab.rows)
         config.stash[FOLDERS].append(folder.path)
         report = request.node.stash.get(REPORTS, {}).get("call")
         if report is not None and report.passed and not config.getoption("--keep"):
@@ -122,9 +126,33 @@ def _meaning(error: BaseException) -> ExitCode:
     return ExitCode.VIOLATED if isinstance(error, AssertionError) else ExitCode.HOST
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker of pytest-xdist begins: give it the run's seed."""
+    node.workerinput[WORKER_KEY] = node.config.stash[SEED]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of pytest-xdist has ended: take over what it found."""
+    found = getattr(node, "workeroutput", {}).get(WORKER_KEY)
+    if found:
+        stash = node.config.stash
+        stash[ROWS].extend(Row(**row) for row in found["rows"])
+        stash[FOLDERS].extend(Path(folder) for folder in found["folders"])
+        stash[OUTCOMES].extend(ExitCode(outcome) for outcome in found["outcomes"])
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Scenarios end with our exit codes; the tests of the tools with pytest's."""
     stash = session.config.stash
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[WORKER_KEY] = {
+            "rows": [asdict(row) for row in stash[ROWS]],
+            "folders": [str(folder) for folder in stash[FOLDERS]],
+            "outcomes": [int(outcome) for outcome in stash[OUTCOMES]],
+        }
+        return
     if exitstatus == pytest.ExitCode.INTERRUPTED:
         session.exitstatus = ExitCode.INTERRUPTED
     elif exitstatus == pytest.ExitCode.TESTS_FAILED and (stash[FOLDERS] or ExitCode.HOST in stash[OUTCOMES]):
@@ -136,7 +164,8 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
         return
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150, soft_wrap=False)
     console.print()
-    console.print(table(config.stash[ROWS]))
+    rows: list[Row] = config.stash[ROWS]
+    console.print(table(rows))
     console.print(f"\nseed {config.stash[SEED]}")
     for folder in config.stash[FOLDERS]:
         console.print(f"run folder {folder}", soft_wrap=True)

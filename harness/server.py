@@ -74,7 +74,8 @@ class Server:
         if device is None:
             raise HostProblem(f"No device asked to be let in within {deadline.seconds:.0f} s.", "See the console log.")
         one = device["auth_sets"][0]["id"]
-        self._call("PUT", f"/devices/{device['id']}/auth/{one}/status", version="v2/devauth", json={"status": "accepted"})
+        path = f"/devices/{device['id']}/auth/{one}/status"
+        self._call("PUT", path, version="v2/devauth", json={"status": "accepted"})
         return str(device["id"])
 
     def upload(self, artifact: Path) -> None:

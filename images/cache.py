@@ -115,13 +115,8 @@ class Cache:
 
     def entries(self) -> list[Entry]:
         """Every whole entry, by name."""
-        return [
-            Entry(
-                path, *path.name.rsplit("-", 1), sum(f.stat().st_blocks * 512 for f in path.rglob("*") if f.is_file())
-            )
-            for path in sorted(self.root.glob("*-*"))
-            if not path.name.startswith(".") and (path / MANIFEST).exists()
-        ]
+        whole = [path for path in sorted(self.root.glob("[!.]*-*")) if (path / MANIFEST).exists()]
+        return [Entry(path, *_stage_and_key(path.name), _stored(path)) for path in whole]
 
     def damage(self) -> list[str]:
         """What does not agree with its manifest, one sentence each; empty when all is well."""
@@ -158,3 +153,13 @@ class Cache:
             with self._locked(entry.path.name):
                 self.remove(entry)
         return gone
+
+
+def _stage_and_key(name: str) -> tuple[str, str]:
+    stage, _, key = name.rpartition("-")
+    return stage, key
+
+
+def _stored(directory: Path) -> int:
+    """The bytes that the files of a directory take on the disk; holes take none."""
+    return sum(file.stat().st_blocks * 512 for file in directory.rglob("*") if file.is_file())

@@ -8,7 +8,6 @@ each device by `provision`.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from images import ext4
-from images.layout import LAYOUT, SECTOR, Layout
+from images.layout import LAYOUT, MIB, SECTOR, Layout
 from images.release import Release
 from images.run import run
 from images.stage import Stage, Workshop
@@ -97,18 +96,5 @@ def copy_into(source: Path, image: Path, offset: int) -> None:
             except OSError:  # no data from here on
                 break
             place = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
-            reader.seek(start)
-            writer.seek(offset + start)
-            shutil.copyfileobj(_Limited(reader.fileno(), start, place), writer, 1 << 20)
-
-
-class _Limited:
-    """The bytes of a file between two offsets, as a reader."""
-
-    def __init__(self, descriptor: int, start: int, end: int) -> None:
-        self.descriptor, self.place, self.end = descriptor, start, end
-
-    def read(self, size: int) -> bytes:
-        chunk = os.pread(self.descriptor, min(size, self.end - self.place), self.place)
-        self.place += len(chunk)
-        return chunk
+            for at in range(start, place, MIB):
+                os.pwrite(writer.fileno(), os.pread(reader.fileno(), min(MIB, place - at), at), offset + at)

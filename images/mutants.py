@@ -28,7 +28,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted fault, and the scenario that must catch it."""
+    """One planted fault, and the scenario that must catch it (file and test below `scenarios/`)."""
 
     name: str
     plants: str
@@ -64,7 +64,68 @@ def _edits_of(path: str, text: str) -> Sequence[Edit]:
     return [Edit(str(module), text.encode()), Edit(str(compiled), compile_source(text, seen_as=str(module)))]
 
 
-MUTANTS: dict[str, Mutant] = {}
+MUTANTS: dict[str, Mutant] = {
+    one.name: one
+    for one in (
+        Mutant(
+            "no-flush",
+            "the flip is made while parts of the slot are only in memory",
+            caught_by="test_cut_inside_flip.py::test_cut_inside_flip_whole[unflushed]",
+            changes=(Change("slots.py", "        os.fsync(self._fd)\n", ""),),
+        ),
+        Mutant(
+            "two-step-flip",
+            "the flip is made in two environment writes",
+            caught_by="test_cut_inside_flip.py::test_cut_inside_flip_whole[unflushed]",
+            changes=(
+                Change(
+                    "bootenv.py",
+                    'self._write({"upgrade_available": "1", **_part(target), "bootcount": "0"})',
+                    'self._write(_part(target))\n        self._write({"upgrade_available": "1", "bootcount": "0"})',
+                ),
+            ),
+        ),
+        Mutant(
+            "commit-unheard",
+            "the commit is made before the server has heard from the new system",
+            caught_by="test_cut_around_commit.py::test_cut_after_commit",
+            changes=(
+                Change("machine/actions.py", '            self._must_tell(update, "installing")\n', ""),
+                Change(
+                    "machine/actions.py",
+                    '            self.world.marks.put("commit.done")\n',
+                    '            self.world.marks.put("commit.done")\n'
+                    '            self._must_tell(update, "installing")\n',
+                ),
+            ),
+        ),
+        Mutant(
+            "success-without-reboot",
+            "success is reported as soon as the slot is written, and nothing is rebooted",
+            caught_by="test_clean_update.py::test_clean_update",
+            changes=(
+                Change(
+                    "machine/tables.py",
+                    "(S.INSTALL,         E.DONE):            S.REBOOT,",
+                    "(S.INSTALL,         E.DONE):            S.AFTER_COMMIT,",
+                ),
+            ),
+        ),
+        Mutant(
+            "single-environment",
+            "the environment has one copy only",
+            caught_by="test_cut_inside_flip.py::test_cut_inside_flip_torn",
+            changes=(Change("/etc/fw_env.config", "/dev/mmcblk0    0x800000  0x10000\n", ""),),
+            redundant_environment=False,
+        ),
+        Mutant(
+            "any-key",
+            "signatures are not looked at",
+            caught_by="test_wrong_key.py::test_wrong_key",
+            changes=(Change("install/rootfs.py", "    return keys\n", "    return []\n"),),
+        ),
+    )
+}
 
 
 def mutant(name: str) -> Mutant:

@@ -40,7 +40,7 @@ class Packages(Stage):
     def inputs(self) -> dict[str, Any]:
         return {"include": INCLUDE, "kernel": KERNEL, "arch": ARCHITECTURE, "revision": 1}
 
-    def build(self, into: Path, workshop: Workshop) -> None:
+    def build(self, into: Path, _: Workshop) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             apt = Apt(Path(scratch))
             kernel = apt.download(apt.depends(KERNEL)[0], into)

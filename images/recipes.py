@@ -48,6 +48,10 @@ def _initrd_that_panics(materials: Materials) -> Sequence[Edit]:
     return [Edit("/boot/initrd.img", materials("initrd-panics.img").read_bytes())]
 
 
+def _no_network(_: Materials) -> Sequence[Edit]:
+    return [Edit("/etc/init.d/network", SILENT_NETWORK, 0o755)]
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -56,7 +60,7 @@ RECIPES = {
         Recipe("c", "another good version"),
         Recipe("kernel-panics", "its kernel panics on the way up", edits=_initrd_that_panics),
         Recipe("init-hangs", "its first process hangs", edits=lambda _: [Edit("/sbin/init", HANGING_INIT, 0o755)]),
-        Recipe("no-network", "it does not bring its network up", edits=lambda _: [Edit("/etc/init.d/network", SILENT_NETWORK, 0o755)]),
+        Recipe("no-network", "it does not bring its network up", edits=_no_network),
         Recipe("too-big", "one sector larger than a slot", size=SLOT_BYTES + 512),
         Recipe("truncated", "its file system ends too early", size=TRUNCATED_BYTES),
     )

@@ -32,7 +32,7 @@ class Keys(Stage):
     def inputs(self) -> dict[str, Any]:
         return {"kind": "rsa-3072", "revision": 1}
 
-    def build(self, into: Path, workshop: Workshop) -> None:
+    def build(self, into: Path, _: Workshop) -> None:
         from cryptography.hazmat.primitives import serialization as form
         from cryptography.hazmat.primitives.asymmetric import rsa
 

@@ -2,17 +2,23 @@
 """The one place where a program is run to its end.
 
 Programs get a small, known environment and no standard input, succeed unless they say otherwise,
-and a missing one is reported with the package that brings it.
+and a missing one is reported with the package that brings it.  Each has a session of its own, so that an
+interrupt ends it together with everything it started.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from images.errors import ImageError, ToolFailed
 
@@ -35,6 +41,12 @@ PACKAGE_OF = {
     "sfdisk": "fdisk",
 }
 SAID_NO_SPACE = "No space left on device"
+END_SECONDS = 5.0  # for a program to clean up after itself
+
+Child = subprocess.Popen[bytes]
+_guard = threading.Lock()
+_children: set[Child] = set()
+_ending = False
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -71,25 +83,78 @@ def run(
         raise ImageError(f"The program '{words[0]}' is missing.", f"Install it: apt-get install {package}.")
     try:
         with open(stdin or os.devnull, "rb") as source:  # noqa: PTH123 (the null device is a name, not a path of ours)
-            done = subprocess.run(
-                words,
-                cwd=cwd,
-                env=full_env,
-                stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=timeout,
-                check=False,
-            )
+            child = _started(words, cwd, full_env, source)
+        output = _finished(child, timeout)
     except subprocess.TimeoutExpired as late:
         raise ImageError(f"'{words[0]}' did not end within {timeout:.0f} s.") from late
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise no_space(cwd or Path.cwd()) from error
         raise
-    said = done.stdout.decode("utf-8", "replace")
-    if done.returncode not in ok:
+    said = output.decode("utf-8", "replace")
+    if child.returncode not in ok:
         if SAID_NO_SPACE in said:
             raise no_space(cwd or Path.cwd())
-        raise ToolFailed(words, done.returncode, said)
+        raise ToolFailed(words, child.returncode, said)
     return said
+
+
+@contextlib.contextmanager
+def ending_all() -> Iterator[None]:
+    """End every program that runs now, in whatever thread; until this is left no other one starts."""
+    global _ending
+    with _guard:
+        _ending = True
+    try:
+        late = time.monotonic() + END_SECONDS
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for child in list(_children):
+                _signal(child, number)
+            while _children and time.monotonic() < late:
+                time.sleep(0.01)
+        yield
+    finally:
+        with _guard:
+            _ending = False
+
+
+def _started(words: list[str], cwd: Path | None, env: dict[str, str], source: IO[bytes]) -> Child:
+    with _guard:
+        if _ending:
+            raise ImageError("The build was stopped.")
+        child = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=env,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        _children.add(child)
+        return child
+
+
+def _finished(child: Child, timeout: float) -> bytes:
+    """What a child printed until its end.  If that is not waited for, the child and all it started are ended."""
+    try:
+        return child.communicate(timeout=timeout)[0]
+    except BaseException:
+        _signal(child, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(END_SECONDS)
+        raise
+    finally:
+        if child.returncode != 0:
+            _signal(child, signal.SIGKILL)
+        child.wait()
+        assert child.stdout is not None
+        child.stdout.close()
+        with _guard:
+            _children.discard(child)
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    """Send a signal to a child's whole group, which outlives the child itself if others are in it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, number)

@@ -43,7 +43,7 @@ class Stage(ABC):
         """What decides the result, JSON-able: parameters, digests of recipes, keys of other stages."""
 
     @abstractmethod
-    def build(self, into: Path, workshop: Workshop) -> None:
+    def build(self, into: Path, workshop: Workshop, /) -> None:
         """Make it, in the empty directory `into`."""
 
     @property

@@ -38,7 +38,7 @@ class UBoot(Stage):
     def inputs(self) -> dict[str, Any]:
         return {"recipe": tree_digest([RECIPE]), "cpp": CPP_FLAGS, "redundant": self.redundant, "revision": 1}
 
-    def build(self, into: Path, workshop: Workshop) -> None:
+    def build(self, into: Path, _: Workshop) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             source = Apt(Path(scratch, "apt")).source("u-boot", _directory(scratch, "source"))
             self._configure(source)

@@ -10,4 +10,4 @@ from harness.lab import Lab
 def test_clean_update(lab: Lab) -> None:
     """The new version is installed, started, reported and kept; the old one stays whole beside it."""
     lab.deploy("b")
-    lab.claim("new", did="clean update")
+    lab.claim("new", did="No cut")

@@ -29,6 +29,7 @@ KNOWN: dict[str, type] = {
     "RootfsPartB": str,
     "DeviceTypeFile": str,
 }
+MAY_BE_ZERO = ("RetryPollCount",)
 log = logging.getLogger(__name__)
 
 
@@ -86,8 +87,8 @@ def device_type(config: Config) -> str:
     """
     try:
         lines = config.device_type_file.read_text().split("\n")
-    except OSError as error:
-        raise ConfigError(f"{config.device_type_file} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{config.device_type_file} cannot be read: {error}.") from error
     name, equals, value = lines[0].partition("=")
     if name != "device_type" or not equals or not value or any(lines[1:]):
         raise ConfigError(f"{config.device_type_file} must hold one line, device_type=<type>.")
@@ -108,7 +109,15 @@ def _read(path: Path) -> dict[str, Any]:
             log.warning("%s: the key %s is not known and has no effect", path, name)
         elif type(value) is not KNOWN[name]:
             raise ConfigError(f"{path}: {name} must be {_kind(KNOWN[name])}, not {json.dumps(value)}.")
+        elif not _sensible(name, value):
+            raise ConfigError(f"{path}: {name} cannot be {json.dumps(value)}.")
     return {name: value for name, value in values.items() if name in KNOWN}
+
+
+def _sensible(name: str, value: Any) -> bool:
+    if isinstance(value, int):
+        return value > 0 or (value == 0 and name in MAY_BE_ZERO)
+    return not isinstance(value, list) or all(isinstance(item, str) for item in value)
 
 
 def _kind(kind: type) -> str:

@@ -20,7 +20,7 @@ from updater.ports import ProgramRunner, SystemClock, find_marks
 from updater.server.credentials import Credentials
 from updater.server.http import Connector
 from updater.server.identity import identity, inventory
-from updater.server.session import Deployment, Session
+from updater.server.session import UNAUTHORIZED, Deployment, Session
 from updater.slots import Slots
 from updater.store import Device, Store, Update
 
@@ -94,8 +94,7 @@ class Daemon:
         """Send the inventory if it is due, ask for a deployment, and install it if there is one."""
         device = self.store.load()
         try:
-            if self.world.clock.now() >= self._inventory_due:
-                self._send_inventory()
+            self._inventory_if_due()
             deployment = self.world.session.next_deployment(device.provides, self.world.device_type)
         except ServerError as error:
             log.warning("%s", error)
@@ -111,6 +110,16 @@ class Daemon:
         begun = Device(provides=device.provides, update=update)
         Engine(Actions(self.world, deployment).table(), self.store, self.world.marks).run(begun, State.DOWNLOAD)
         self._inventory_due = 0.0
+
+    def _inventory_if_due(self) -> None:
+        if self.world.clock.now() < self._inventory_due:
+            return
+        try:
+            self._send_inventory()
+        except ServerError as error:
+            if error.status in (None, UNAUTHORIZED):
+                raise
+            log.warning("%s", error)  # what a script prints must not stand in the way of an update
 
     def _send_inventory(self) -> None:
         device = self.store.load()

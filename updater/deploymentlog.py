@@ -63,6 +63,7 @@ class DeploymentLog(logging.Handler):
 def _message(line: str) -> dict[str, str]:
     try:
         found = json.loads(line)
+        datetime.fromisoformat(found["timestamp"])  # one wrong time would cost the whole log
         return {name: str(found[name]) for name in ("timestamp", "level", "message")}
     except (ValueError, KeyError, TypeError):
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -56,6 +56,7 @@ class SlotWriter:
         self.capacity = os.lseek(self._fd, 0, os.SEEK_END)
         os.lseek(self._fd, 0, os.SEEK_SET)
         self.written = 0
+        self._pending = bytearray()
 
     def __enter__(self) -> SlotWriter:
         return self
@@ -64,16 +65,25 @@ class SlotWriter:
         os.close(self._fd)
 
     def write(self, data: bytes) -> None:
-        """Append `data`; the first byte past the end of the slot is an error."""
-        view = memoryview(data)
+        """Append `data`.  What goes to the device is large and aligned, so that no block is written twice."""
+        self._pending += data
+        while len(self._pending) >= CHUNK:
+            self._write(CHUNK)
+
+    def flush(self) -> None:
+        """Return once everything written is on the medium."""
+        self._write(len(self._pending))
+        os.fsync(self._fd)
+
+    def _write(self, size: int) -> None:
+        if self.written + size > self.capacity:
+            raise InstallRefused(f"The slot {self.device} ends at byte {self.capacity}, and there is more to write.")
+        view = memoryview(bytes(self._pending[:size]))
+        del self._pending[:size]
         while view:
             done = os.write(self._fd, view)
             self.written += done
             view = view[done:]
-
-    def flush(self) -> None:
-        """Return once everything written is on the medium."""
-        os.fsync(self._fd)
 
     def read_back(self) -> str:
         """The SHA-256 of what the medium holds where the image was written, past every cache of this system."""

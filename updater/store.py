@@ -71,7 +71,10 @@ class Store:
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise UpdaterError(f"{self.path} was written by another version of this program.")
         update = raw.get("update")
-        return Device(provides=raw["provides"], update=Update(**update) if update else None)
+        try:
+            return Device(provides=dict(raw["provides"]), update=Update(**update) if update else None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UpdaterError(f"{self.path} is damaged: {error!r}.") from error
 
     def save(self, device: Device) -> Device:
         """Make `device` durable; counts the writes of an update's record.  Returns what was stored."""

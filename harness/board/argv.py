@@ -44,7 +44,10 @@ def _media(spec: BoardSpec, wiring: Wiring) -> Iterator[str]:
         yield from _window(window)
     yield from ("-device", "sdhci-pci", "-device", f"sd-card,drive={spec.layout.card.name}")
     for window in (spec.layout.disk, spec.layout.marks):
-        yield from ("-device", f"virtio-blk-pci,drive={window.name},serial={window.name},share-rw=on,discard=off,write-zeroes=off")
+        yield from (
+            "-device",
+            f"virtio-blk-pci,drive={window.name},serial={window.name},share-rw=on,discard=off,write-zeroes=off",
+        )
 
 
 def _window(window: Window) -> Iterator[str]:

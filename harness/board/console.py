@@ -6,6 +6,7 @@ One thread owns the wire, because a console that nobody reads stops the board.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -49,7 +50,9 @@ class Console:
             self._expecter.expect([pattern.encode()], timeout=deadline.remaining)
         except (pexpect.TIMEOUT, pexpect.EOF) as late:
             tail = self.text[-400:].decode("utf-8", "replace")
-            raise GuestFault(f"The console did not show '{pattern}' within {deadline.seconds:.0f} s; it ends: {tail}") from late
+            raise GuestFault(
+                f"The console did not show '{pattern}' within {deadline.seconds:.0f} s; it ends: {tail}"
+            ) from late
         found = self._expecter.match
         assert isinstance(found, re.Match)
         return found
@@ -73,10 +76,8 @@ class Console:
 
     def close(self) -> None:
         """Hang up; safe to call twice."""
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._thread.join(5)
         self._socket.close()
         self._transcript.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Monitor:
             return False
         return True
 
-    def command(self, name: str, **arguments: Any) -> Any:
+    def command(self, name: str, /, **arguments: Any) -> Any:
         """Run one monitor command and return its answer."""
         try:
             return self._qmp.cmd(name, **arguments)
@@ -53,7 +54,5 @@ class Monitor:
 
     def close(self) -> None:
         """Hang up; QEMU may be gone already."""
-        try:
+        with contextlib.suppress(OSError, QMPError, EOFError):
             self._qmp.close()
-        except (OSError, QMPError, EOFError):
-            pass

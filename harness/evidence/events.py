@@ -32,7 +32,7 @@ Listener = Callable[[Event], None]
 
 
 class Events:
-    """Tells every listener of every event, in order, and keeps them in a JSON-lines file; its first line names the format."""
+    """Tells every listener of every event, in order, and keeps them as JSON lines; the first line names the format."""
 
     def __init__(self, path: Path, listeners: tuple[Listener, ...] = ()) -> None:
         self._listeners = listeners

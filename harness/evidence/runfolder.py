@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of one run: all that is needed to look again.
 
-    events.jsonl      what happened, in order            console-N.log   the serial line of power-on N
-    about.json        seed, versions, digests, argv      environment-N.json   U-Boot's variables around cut N
-    verdicts.json     every verdict with every rule      write-N.log     the write log (kept on failure)
-    cuts.json         each cut: log position, what was lost, digest of the resulting media
+events.jsonl      what happened, in order            console-N.log   the serial line of power-on N
+about.json        seed, versions, digests, argv      environment-N.json   U-Boot's variables around cut N
+verdicts.json     every verdict with every rule      write-N.log     the write log (kept on failure)
+cuts.json         each cut: log position, what was lost, digest of the resulting media
 """
 
 from __future__ import annotations
@@ -54,4 +54,4 @@ class RunFolder:
         for path in sorted(self.path.iterdir()):
             if path.suffix in TEXT and not path.match("write-*.log") and 0 < path.stat().st_size <= ATTACHED_LIMIT:
                 kind = allure.attachment_type.JSON if path.suffix == ".json" else allure.attachment_type.TEXT
-                allure.attach.file(str(path), name=path.name, attachment_type=kind)
+                allure.attach.file(str(path), name=path.name, attachment_type=kind)  # type: ignore[no-untyped-call]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A laboratory: one board, one server, one network between them, and the verbs a scenario is told in."""
 
-from harness.lab.lab import Lab, Timeouts
+from harness.lab.lab import Lab
+from harness.lab.rig import Rig, Timeouts
 
-__all__ = ["Lab", "Timeouts"]
+__all__ = ["Lab", "Rig", "Timeouts"]

@@ -1,175 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The laboratory itself: the verbs of a scenario, each of which leaves its trace in the run folder.
+"""The laboratory: the verbs of a scenario, each of which leaves its trace in the run folder.
 
-    power_on · deploy · cut_power · settle · claim        (and reset, soft_reboot, break_download, run)
+    join · deploy · cut_power · power_on · settle · claim        (and reset, soft_reboot, break_download, run)
 
 A claim that does not hold is raised at once; a fault that did not fire is `Inconclusive`, never green.
 """
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
-
-from harness.board import Board, BoardSpec
 from harness.board.machine import Media
-from harness.clock import Deadline, pause, poll
+from harness.clock import Deadline, poll
 from harness.errors import ClaimViolated, Inconclusive
 from harness.evidence import Events, Row, RunFolder
-from harness.faults.network import Relay
 from harness.faults.power import Moment as When
-from harness.faults.power import Watch
+from harness.faults.power import Watch, area
 from harness.judge import (
     SLOTS,
     Environment,
     Evidence,
-    KnownImage,
     Outcome,
     ServerRecord,
     Slot,
     Verdict,
+    identify,
     judge_cut,
     judge_settled,
     parse_text,
     read_environment,
 )
 from harness.judge.verdict import Expectation
-from harness.lab.device import Trust, keepsakes, mac_of, provisioned, ssh_identity
+from harness.lab.device import keepsakes
 from harness.lab.observe import Known, Moment, gather
-from harness.server import Server
-from harness.storage import CrashPoint, Lose, choose, flushes, marks, open_epoch
+from harness.lab.rig import Rig
+from harness.storage import (
+    CrashPoint,
+    Extent,
+    ExtentMap,
+    Kind,
+    Lose,
+    Operation,
+    choose,
+    flushes,
+    marks,
+    open_epoch,
+)
 from images.catalogue import FACTORY_VERSION, Catalogue
 
 OTHER: dict[Slot, Slot] = {"a": "b", "b": "a"}
 LOOK_SECONDS = 0.05  # between looks at the server
 
 
-@dataclass(frozen=True)
-class Timeouts:
-    """How long to wait before giving up, in seconds; generous, because nothing is judged by them."""
-
-    up: float = 60.0
-    fault: float = 90.0
-    settle: float = 150.0
-
-
-class Lab:
-    """One board with its server.  `close` leaves nothing behind but the run folder."""
+class Lab(Rig):
+    """A rig whose board is cut and judged.  `close` leaves nothing behind but the run folder."""
 
     def __init__(self, catalogue: Catalogue, folder: RunFolder, events: Events, seed: int) -> None:
-        self.catalogue, self.folder, self.events, self.seed = catalogue, folder, events, seed
-        self.timeouts = Timeouts()
-        self.random = random.Random(seed)
+        super().__init__(catalogue, folder, events, seed)
         self.rows: list[Row] = []
         self.cuts: list[str] = []
-        self.version, self.wanted = FACTORY_VERSION, FACTORY_VERSION  # what ran last, what is deployed
-        self.running: Slot = "a"  # the slot that came up last
-        self.deployment = self.device = ""
-        self._flushes = self._deployments = 0
-        self._heard = b""  # what earlier power-ons said since the last claim
-        self._console_read = 0
-        self._expected_alarms: set[str] = set()
-        self._uploaded: set[str] = set()
-        self._images: dict[str, KnownImage] = {}
+        self.version = FACTORY_VERSION  # what ran when the last claim was made
+        self._flushes = 0
+        self._heard = b""  # what earlier power-ons said since then
         self._defaults = parse_text(catalogue.default_environment())
-        self._know(FACTORY_VERSION)
-        with events.step("Start the server and provision a board"):
-            self.server = Server(folder.path)
-            self.relay = Relay(self.server.port)
-            self.board = self._board()
-
-    def _board(self) -> Board:
-        key, line = ssh_identity()
-        trust = Trust(
-            server_port=self.relay.port,
-            server_ca=self.server.ca.read_bytes(),
-            verify_key=self.catalogue.verify_key(),
-            ssh_key=line,
-            device_type=self.catalogue.device_type,
-        )
-        layout = self.catalogue.layout
-        media = provisioned(self.catalogue.board_image(), layout, trust, self.seed, self.folder.path)
-        spec = BoardSpec(uboot=self.catalogue.uboot(), mac=mac_of(self.seed), layout=layout)
-        return Board(spec, media, self.folder.path, key)
-
-    def close(self) -> None:
-        """End the board, the network and the server, in this order."""
-        self.board.close()
-        self.relay.close()
-        self.server.close()
-
-    # -- the board -----------------------------------------------------------------------------------------------
-
-    def power_on(self, off_for: float = 0.0) -> None:
-        """Switch the board on, after `off_for` seconds without power."""
-        if off_for:
-            pause(off_for)
-        self.events.emit("power-on", number=self.board.power_ons + 1)
-        self._console_read = 0
-        self.board.power_on()
-        self.folder.write("argv.json", self.board.argv)
-
-    def wait_up(self) -> Slot:
-        """Wait until a slot has come up; returns the slot."""
-        with self.events.step("Wait for a system to come up"):
-            found = self.board.console.expect(r"is up on /dev/vda([12])\b", Deadline(self.timeouts.up))
-        slot = SLOTS[int(found.group(1)) - 1]
-        self.events.emit("up", slot=slot)
-        return slot
-
-    def join(self) -> None:
-        """Switch a new board on and accept it on the server."""
-        self.expect_alarms("bad-environment")  # the card of a new board is empty
-        self.power_on()
-        self.wait_up()
-        with self.events.step("Accept the device on the server"):
-            self.device = self.server.accept(Deadline(self.timeouts.up))
-
-    def run(self, command: str) -> str:
-        """Run a command on the board and return what it printed."""
-        with self.events.step(f"On the board: {command}"), self.board.shell() as shell:
-            return shell.run(command, Deadline(self.timeouts.up))
-
-    def soft_reboot(self) -> None:
-        """The guest asks for it."""
-        self.events.emit("soft-reboot")
-        self.board.soft_reboot(Deadline(self.timeouts.up))
-
-    def reset(self) -> None:
-        """The button: memory and caches of the devices survive."""
-        self.events.emit("reset")
-        self.board.reset()
-
-    # -- the update ----------------------------------------------------------------------------------------------
-
-    def deploy(self, version: str, *, signer: str = "release") -> None:
-        """Have the server deploy a version to this board."""
-        artifact = self.catalogue.artifact(version, signer)
-        name = self.catalogue.artifact_name(version)
-        with self.events.step(f"Deploy version {version}" + ("" if signer == "release" else f", signed by a {signer}")):
-            if name not in self._uploaded:
-                self.server.upload(artifact)
-                self._uploaded.add(name)
-            self._know(version)
-            self.wanted = version
-            self._deployments += 1
-            self.deployment = self.server.deploy(f"{name} ({self._deployments})", name, self.device)
-
-    def break_download(self, received: int) -> None:
-        """Break the connection that brings the board `received` bytes, and keep the line down until `heal`."""
-        self.events.emit("fault", says=f"The line breaks after {received} bytes and stays down")
-        self.relay.break_after(received)
-
-    def heal_network(self) -> None:
-        """The line works again.
-
-        Raises:
-            Inconclusive: it never broke.
-        """
-        if not self.relay.broke.wait(self.timeouts.fault):
-            raise Inconclusive("The line was never broken: the board did not download as much as was expected.")
-        self.relay.heal()
-        self.events.emit("healed", says="The line works again")
 
     # -- the power cut -------------------------------------------------------------------------------------------
 
@@ -205,7 +96,8 @@ class Lab:
         self.cuts.append(what)
         self._flushes += flushes(log.operations[: point.position])
         cut = {
-            "number": len(self.cuts), "power_on": self.board.power_ons, "says": what, "at": str(at), "point": str(point),
+            "number": len(self.cuts), "says": what, "power_on": self.board.power_ons, "at": str(at),
+            "point": str(point),
             "unflushed": len(open_epoch(log.operations, point.position, layout)), "lost": len(point.lost),
             "torn": point.torn, "operations": len(log.operations), "beyond": beyond,
             "media": self.board.media.extents.digest(),
@@ -260,12 +152,52 @@ class Lab:
         self._conclude(did, evidence, media, verdict)
         self._keep("on trial", verdict)
         if evidence.slots[slot] != self.wanted or not evidence.environment.upgrade_available:
-            raise ClaimViolated(f"Slot {slot} came up with {evidence.slots[slot]}, which is not {self.wanted} on trial.")
+            raise ClaimViolated(
+                f"Slot {slot} came up with {evidence.slots[slot]}, which is not {self.wanted} on trial."
+            )
         return verdict
+
+    def claim_slot(self, slot: Slot, *, holds: str) -> None:
+        """The slot is byte for byte that version.
+
+        Raises:
+            ClaimViolated: it is not.
+        """
+        found = identify(self._media_now().view, self.board.spec.layout, slot, tuple(self.known_images.values()))
+        self._say_claim(found == holds, f"slot {slot.upper()} is byte for byte version {holds}")
+
+    def claim_untouched(self, name: str) -> None:
+        """Nothing has been written to an area since power-on."""
+        written = sum(one.length for one in self._writes_to(name))
+        self._say_claim(written == 0, f"nothing has been written to {name} ({written} bytes have)")
+
+    def claim_written_once(self, name: str) -> None:
+        """No byte of an area has been written twice since power-on."""
+        written = self._writes_to(name)
+        total = sum(one.length for one in written)
+        distinct = ExtentMap(Extent(one.address, one.length, self.board.log.path, one.offset) for one in written).bytes
+        self._say_claim(0 < total == distinct, f"{name} was written once ({total} bytes, {distinct} of them distinct)")
+
+    def claim_resumed_by_range(self) -> None:
+        """The server was asked for the artifact's beginning once, and for the rest by range."""
+        asked = [entry["range"] for entry in self.server.journal() if "/download" in entry["path"]]
+        good = len(asked) > 1 and not asked[0] and all(asked[1:])
+        self._say_claim(good, f"the rest of the artifact was asked for by range ({asked})")
+
+    def _say_claim(self, holds: bool, claim: str) -> None:
+        self.events.emit("claim", holds=holds, says=f"  {'Holds' if holds else 'Violated'}: {claim}")
+        self.folder.append("claims.json", {"claim": claim, "holds": holds})
+        if not holds:
+            raise ClaimViolated(f"It does not hold that {claim}.")
+
+    def _writes_to(self, name: str) -> list[Operation]:
+        self.board.log.poll()
+        place = area(self.board.spec.layout, name)
+        return [one for one in self.board.log.operations if one.kind is Kind.WRITE and one.address in place]
 
     def expect_alarms(self, *names: str) -> None:
         """These alarms on the console belong to the scenario, until the next claim."""
-        self._expected_alarms.update(names)
+        self.expected_alarms.update(names)
 
     def environment(self) -> Environment:
         """U-Boot's environment as the card holds it since the last cut."""
@@ -282,10 +214,10 @@ class Lab:
     def _gather(self, media: Media, *, record: ServerRecord | None, with_data: bool, settled: bool = True) -> Evidence:
         moment = Moment(
             old=self.version, new=self.wanted, server=record, console=self._heard + self._fresh_console(keep=True),
-            expected_alarms=self._expected_alarms, settled=settled,
+            expected_alarms=self.expected_alarms, settled=settled,
             has_flushes=self._flushes + flushes(self.board.log.operations) > 0,
         )  # fmt: skip
-        known = Known(self.board.spec.layout, self._defaults, tuple(self._images.values()), keepsakes(self.seed))
+        known = Known(self.board.spec.layout, self._defaults, tuple(self.known_images.values()), keepsakes(self.seed))
         return gather(media.view, known, moment, with_data=with_data)
 
     def _conclude(self, did: str, evidence: Evidence, media: Media, verdict: Verdict) -> None:
@@ -295,7 +227,9 @@ class Lab:
             Row(
                 did=did or (self.cuts[-1] if self.cuts else "no cut"),
                 booted=f"slot {slot.upper()}, version {evidence.slots[slot] or 'unknown'}" if slot else "nothing",
-                slots={name: (evidence.slots[name] or "neither", self._digest(name, evidence, media)) for name in SLOTS},
+                slots={
+                    name: (evidence.slots[name] or "neither", self._digest(name, evidence, media)) for name in SLOTS
+                },
                 told=(evidence.server.status if evidence.server else None) or "nothing",
                 outcome=verdict.outcome.value,
             )
@@ -303,12 +237,12 @@ class Lab:
         self.running = slot or self.running
         self._heard = b""
         self._console_read = len(self.board.console.text)
-        self._expected_alarms.clear()
+        self.expected_alarms.clear()
 
     def _digest(self, slot: Slot, evidence: Evidence, media: Media) -> str:
-        image = self._images.get(evidence.slots[slot] or "")
+        image = self.known_images.get(evidence.slots[slot] or "")
         place = self.board.spec.layout.partition(f"rootfs-{slot}")
-        return image.sha256 if image else media.view.digest(place.start, self._images[FACTORY_VERSION].size)
+        return image.sha256 if image else media.view.digest(place.start, self.known_images[FACTORY_VERSION].size)
 
     def _keep(self, when: str, verdict: Verdict) -> None:
         self.folder.append("verdicts.json", {"when": when, **verdict.as_dict()})
@@ -327,7 +261,3 @@ class Lab:
         if not keep:
             self._console_read += len(fresh)
         return fresh
-
-    def _know(self, version: str) -> None:
-        if version not in self._images:
-            self._images[version] = KnownImage(version, *self.catalogue.slot_image(version))

@@ -19,12 +19,12 @@ from updater.machine.engine import Action
 from updater.machine.tables import Event, State
 from updater.ports import Clock, Marks, Runner
 from updater.server.download import Download
-from updater.server.session import CONFLICT, NOT_FOUND, Deployment, Session
+from updater.server.session import UNAUTHORIZED, Deployment, Session
 from updater.slots import OTHER, Slots
 from updater.store import Device, Update
 
 REBOOT_LIMIT = 600.0  # seconds after which a reboot that did not come counts as failed
-TOO_LARGE = 413
+WORTH_ANOTHER_TRY = (UNAUTHORIZED, 408, 429)  # not let in at present, too slow, too often
 INCONSISTENT = "_INCONSISTENT"
 log = logging.getLogger(__name__)
 Done = tuple[Device, Event]
@@ -84,7 +84,7 @@ class Actions:
             provides = self._fetch(device, update.target)
         except DeploymentAborted as error:
             return self._aborted(device, error)
-        except (UpdaterError, ArtifactError) as error:
+        except (UpdaterError, ArtifactError, OSError) as error:  # the medium too may fail
             log.error("download failed: %s", error)
             return _outcome(device, "failure"), Event.FAILED
         return replace(device, update=replace(update, provides=provides)), Event.DONE
@@ -246,13 +246,14 @@ class Actions:
             try:
                 self.world.marks.put(f"report.{final}")
                 self.world.session.status(update.deployment, final)
-                if final == "failure":
-                    self.world.session.send_log(update.deployment, self.world.deployment_log(update.deployment))
+                messages = self.world.deployment_log(update.deployment) if final == "failure" else []
+                if messages:  # servers refuse an empty log
+                    self.world.session.send_log(update.deployment, messages)
                 return device, Event.DONE
             except DeploymentAborted:
                 return device, Event.DONE
             except ServerError as error:
-                if error.status in (NOT_FOUND, CONFLICT, TOO_LARGE):
+                if _refused(error):
                     log.error("the server does not take the report: %s", error)
                     return device, Event.DONE
                 log.warning("the report waits: %s", error)
@@ -289,6 +290,11 @@ class Actions:
 def _update(device: Device) -> Update:
     assert device.update is not None, "an action runs only while an update is under way"
     return device.update
+
+
+def _refused(error: ServerError) -> bool:
+    """Whether the server understood and said no, so that it would say the same again."""
+    return error.status is not None and 400 <= error.status < 500 and error.status not in WORTH_ANOTHER_TRY
 
 
 def _outcome(device: Device, outcome: str) -> Device:

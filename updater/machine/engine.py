@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from updater.machine.tables import STORE_LIMIT, TRANSITIONS, Event, State
+from updater.machine.tables import ENDING, STORE_LIMIT, TRANSITIONS, Event, State
 from updater.ports import Marks
 from updater.store import Device, Store
 
@@ -41,8 +41,8 @@ class Engine:
         return self._store.save(replace(device, update=replace(device.update, state=str(state))))
 
     def _bounded(self, device: Device, state: State) -> State:
-        """A board that reboots for ever must come to an end: past the limit only the report is left."""
-        if device.update is not None and device.update.stores > STORE_LIMIT and state is not State.REPORT:
+        """A board that reboots for ever must come to an end: past the limit an update that is not kept has failed."""
+        if device.update is not None and device.update.stores > STORE_LIMIT and state not in ENDING:
             log.error("the update went in circles and is given up")
-            return State.REPORT
+            return State.FAILURE
         return state

@@ -97,6 +97,8 @@ RESUME: dict[State, State] = {
 }
 # fmt: on
 STORE_LIMIT = 28  # how often one update may be stored; beyond that it is going in circles
+# What is gone through also beyond the limit: from here the way to the end is short, and the truth must be told.
+ENDING = frozenset({S.VERIFY_COMMIT, S.AFTER_COMMIT, S.FAILURE, S.CLEANUP, S.REPORT})
 
 
 def resume(stored: str) -> State:

@@ -77,7 +77,10 @@ class Credentials:
         path = self._directory / KEY_FILE
         if not path.exists():
             _create(path)
-        key = form.load_pem_private_key(path.read_bytes(), None)
+        try:
+            key = form.load_pem_private_key(path.read_bytes(), None)
+        except (ValueError, TypeError) as error:
+            raise UpdaterError(f"The device key {path} cannot be used: {error}.") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise UpdaterError(f"The device key {path} is not of a kind that this version can use (Ed25519).")
         public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo).decode()

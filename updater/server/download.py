@@ -85,7 +85,7 @@ def whole_size(response: Response) -> int:
         ServerError: the answer is not a whole artifact, or does not say its size.
     """
     length = response.headers.get("content-length", "")
-    if response.status != 200 or not length.isdigit():
+    if response.status != 200 or not length.isdecimal():
         raise ServerError(f"The artifact's address answered {response.status} with no usable length.", response.status)
     return int(length)
 

@@ -47,8 +47,11 @@ class Connector:
         Raises:
             ServerError: there was no answer.
         """
-        parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        try:
+            parts = urllib.parse.urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise ServerError(f"The address '{url}' cannot be used: {error}.") from error
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
             connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self._context)
@@ -58,7 +61,7 @@ class Connector:
         try:
             connection.request(method, target, body=body, headers=dict(headers))
             return Response(connection, connection.getresponse())
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             connection.close()
             raise ServerError(f"The server at {host} did not answer: {error}.") from error
 
@@ -83,14 +86,18 @@ class Response:
             raise ServerError(f"The connection to the server broke: {error}.") from error
 
     def close(self) -> None:
+        self._answer.close()  # it owns the socket when the server ends the connection with it
         self._connection.close()
 
     def whole(self) -> Reply:
         """Read the body to its end and close."""
         try:
             body = self.read(BODY_LIMIT + 1)
+            missing = self._answer.length
         finally:
             self.close()
         if len(body) > BODY_LIMIT:
             raise ServerError("The server's answer is larger than any that makes sense.", self.status)
+        if missing:
+            raise ServerError("The connection to the server ended in the middle of an answer.")
         return Reply(self.status, self.headers, body)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ class Session:
         reply = self._call("POST", "/v2/deployments/device/deployments/next", asked)
         if reply.status == NOT_FOUND:  # servers without the newer route
             name = provides.get("artifact_name", "")
-            query = f"artifact_name={name}&device_type={device_type}"
+            query = urllib.parse.urlencode({"artifact_name": name, "device_type": device_type})
             reply = self._call("GET", f"/v1/deployments/device/deployments/next?{query}")
         if reply.status == NO_CONTENT:
             return None
@@ -110,7 +111,7 @@ def _expect(reply: Reply, status: int, what: str) -> Reply:
     if reply.status == status or (status in (OK, NO_CONTENT) and reply.status in (OK, NO_CONTENT)):
         return reply
     retry_after = reply.headers.get("retry-after", "")
-    wait = float(retry_after) if retry_after.isdigit() else None
+    wait = float(retry_after) if retry_after.isdecimal() else None
     raise ServerError(f"The device {what}, and the server answered {reply.status}.", reply.status, wait)
 
 

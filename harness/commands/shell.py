@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bootproof shell`: a board with its server, and the user at its console."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.output import close_matches, complain
+from harness.errors import UsageError
+from harness.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    from harness.evidence import RunFolder
+    from harness.lab import Lab
+
+FACTORY = "a"
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("shell", help="boot a board and sit down at its serial console")
+    parser.add_argument(
+        "--version", default=FACTORY, metavar="NAME", help="update it to this version first (a: as it is)"
+    )
+    parser.add_argument("--ssh", action="store_true", help="come in by SSH instead")
+    parser.set_defaults(perform=_perform)
+
+
+def _perform(options: argparse.Namespace) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("'bootproof shell' needs a terminal.", "Use 'bootproof run' in scripts.")
+    from harness.evidence import Events, RunFolder
+    from harness.lab import Lab
+    from harness.narrator import Narrator
+    from images.catalogue import Catalogue
+    from images.recipes import RECIPES
+    from images.stage import Workshop
+
+    if options.version not in RECIPES:
+        raise UsageError(f"There is no version '{options.version}'.", close_matches(options.version, RECIPES))
+    narrator = Narrator()
+    seed = secrets.randbits(31)
+    with tempfile.TemporaryDirectory(prefix="bootproof-shell-") as scratch:
+        folder = RunFolder(Path(scratch), "shell", seed)
+        events = Events(folder / "events.jsonl", (narrator.hear,))
+        lab = Lab(Catalogue(Workshop(say=narrator.say)), folder, events, seed)
+        try:
+            lab.join()
+            if options.version != FACTORY:
+                lab.deploy(options.version)
+                lab.settle()
+            code = _by_ssh(lab, folder) if options.ssh else _at_the_console(lab)
+        finally:
+            lab.close()
+            events.close()
+    complain("The board is off.")
+    return code
+
+
+def _at_the_console(lab: Lab) -> int:
+    from harness.commands.terminal import LEAVE, bridge
+
+    complain(f"You are at the serial console; {LEAVE} leaves and switches the board off.")
+    bridge(lab.board.console)
+    return ExitCode.HELD
+
+
+def _by_ssh(lab: Lab, folder: RunFolder) -> int:
+    """The board lets one more key in, for the SSH client of this machine."""
+    from harness.lab.device import ssh_identity
+
+    key, line = ssh_identity()
+    identity = folder / "ssh-key"
+    key.write_private_key_file(str(identity))
+    lab.run(f"echo '{line.strip()}' >> /data/ssh/authorized_keys")
+    options = {
+        "IdentitiesOnly": "yes",
+        "LogLevel": "ERROR",
+        "StrictHostKeyChecking": "no",
+        "UserKnownHostsFile": "/dev/null",
+    }
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    port = str(lab.board.monitor.ssh_port())
+    complain("You come in by SSH; 'exit' leaves and switches the board off.")
+    subprocess.run(["ssh", "-F", "/dev/null", "-i", str(identity), "-p", port, *words, "root@127.0.0.1"], check=False)
+    return ExitCode.HELD

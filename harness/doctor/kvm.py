@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KVM, tried by running a guest of a few bytes: `/dev/kvm` may be there, open, and still run nothing."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.doctor.finding import Finding, State
+from images.errors import ImageError
+from images.run import run
+
+NAME = "KVM"
+DEVICE = Path("/dev/kvm")
+GUEST_SECONDS = 8.0
+SECTOR = 512
+# mov al, 0x10; out 0xf4, al; hlt; jmp to the hlt, in a boot sector.  isa-debug-exit ends QEMU with 2 * 0x10 + 1.
+X86_CODE = bytes.fromhex("b010 e6f4 f4 ebfd")
+X86_STATUS = 33
+# mov w0, PSCI SYSTEM_OFF (0x84000008); hvc #0; branch to itself.  QEMU ends with 0.
+ARM_CODE = bytes.fromhex("00018052 0080b072 020000d4 00000014")
+
+
+@dataclass(frozen=True)
+class Guest:
+    """The smallest guest of one architecture: how QEMU is started with it, and the status it makes QEMU end with."""
+
+    qemu: str
+    package: str
+    code: bytes
+    words: Callable[[Path], tuple[str, ...]]
+    status: int
+
+    def runs(self, accelerator: str = "kvm") -> str:
+        """Run it; returns what went wrong, empty if nothing did."""
+        plain = ("-nodefaults", "-no-user-config", "-display", "none", "-m", "32", "-accel", accelerator)
+        with tempfile.TemporaryDirectory(prefix="bootproof-") as scratch:
+            image = Path(scratch, "guest.bin")
+            image.write_bytes(self.code)
+            try:
+                run([self.qemu, *plain, *self.words(image)], ok=(self.status,), timeout=GUEST_SECONDS)
+            except ImageError as error:
+                return str(error.message).strip().splitlines()[-1]
+        return ""
+
+
+def _x86_words(image: Path) -> tuple[str, ...]:
+    disk = ("-drive", f"file={str(image).replace(',', ',,')},format=raw,if=floppy", "-boot", "a")
+    return ("-M", "pc", *disk, "-device", "isa-debug-exit,iobase=0xf4,iosize=0x01")
+
+
+def _arm_words(image: Path) -> tuple[str, ...]:
+    return ("-M", "virt", "-cpu", "max", "-kernel", str(image))
+
+
+X86 = Guest(
+    "qemu-system-x86_64", "qemu-system-x86", X86_CODE.ljust(SECTOR - 2, b"\0") + b"\x55\xaa", _x86_words, X86_STATUS
+)
+ARM = Guest("qemu-system-aarch64", "qemu-system-arm", ARM_CODE, _arm_words, 0)
+GUESTS = {"x86_64": X86, "aarch64": ARM}
+
+
+def kvm_guest() -> Finding:
+    """Does KVM run a guest?  Nothing here needs it: an arm64 board on another processor is emulated in any case."""
+    machine = platform.machine()
+    arm = machine == "aarch64"
+    note = "Boards run under TCG as they are." if arm else f"Boards are arm64 and run under TCG on {machine} anyway."
+    guest = GUESTS.get(machine)
+    if guest is None:
+        return Finding(NAME, State.NOT_PROBED, f"There is no probe for {machine}. {note}")
+    if not DEVICE.exists():
+        return Finding(NAME, State.ABSENT, f"{DEVICE} is not there. {note}")
+    if not _installed(guest.qemu):
+        return Finding(
+            NAME, State.NOT_PROBED, f"{guest.qemu} is not installed. {note}", f"Install {guest.package} to know."
+        )
+    problem = guest.runs()
+    if problem:
+        return Finding(NAME, State.ABSENT, f"{DEVICE} is there and runs no guest: {problem} {note}")
+    return Finding(NAME, State.READY, f"A guest was run. {note}")
+
+
+def _installed(program: str) -> bool:
+    try:
+        run([program, "--version"], timeout=GUEST_SECONDS)
+    except ImageError:
+        return False
+    return True

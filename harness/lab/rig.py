@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One board, one server and the network between them, and the verbs that drive them."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from dataclasses import dataclass
+
+from harness.board import Board, BoardSpec
+from harness.clock import Deadline, pause
+from harness.errors import Inconclusive
+from harness.evidence import Events, RunFolder
+from harness.faults.network import Relay
+from harness.judge import SLOTS, KnownImage, Slot
+from harness.lab.device import Trust, mac_of, provisioned, ssh_identity
+from harness.server import Server
+from images.catalogue import FACTORY_VERSION, Catalogue
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long to wait before giving up, in seconds; generous, because nothing is judged by them."""
+
+    up: float = 60.0
+    fault: float = 90.0
+    settle: float = 150.0
+
+
+class Rig:
+    """One board with its server.  `close` leaves nothing behind but the run folder."""
+
+    def __init__(self, catalogue: Catalogue, folder: RunFolder, events: Events, seed: int) -> None:
+        self.catalogue, self.folder, self.events, self.seed = catalogue, folder, events, seed
+        self.timeouts = Timeouts()
+        self.random = random.Random(seed)
+        self.running: Slot = "a"  # the slot that came up last
+        self.wanted = FACTORY_VERSION  # the version that is deployed
+        self.deployment = self.device = ""
+        self.known_images: dict[str, KnownImage] = {}
+        self.expected_alarms: set[str] = set()
+        self._console_read = self._deployments = 0
+        self._uploaded: set[str] = set()
+        self._know(FACTORY_VERSION)
+        with events.step("Start the server and provision a board"), contextlib.ExitStack() as undo:
+            self.server = Server(folder.path)
+            undo.callback(self.server.close)
+            self.relay = Relay(self.server.port)
+            undo.callback(self.relay.close)
+            self.board = self._board()
+            undo.callback(self.board.close)
+            self._ends = undo.pop_all()  # nothing failed on the way, so all of it stays until `close`
+
+    def _board(self) -> Board:
+        key, line = ssh_identity()
+        trust = Trust(
+            server_port=self.relay.port,
+            server_ca=self.server.ca.read_bytes(),
+            verify_key=self.catalogue.verify_key(),
+            ssh_key=line,
+            device_type=self.catalogue.device_type,
+        )
+        layout = self.catalogue.layout
+        media = provisioned(self.catalogue.board_image(), layout, trust, self.seed, self.folder.path)
+        spec = BoardSpec(uboot=self.catalogue.uboot(), mac=mac_of(self.seed), layout=layout)
+        return Board(spec, media, self.folder.path, key)
+
+    def close(self) -> None:
+        """End the board, the network and the server, in this order."""
+        self._ends.close()
+
+    # -- the board -----------------------------------------------------------------------------------------------
+
+    def power_on(self, off_for: float = 0.0) -> None:
+        """Switch the board on, after `off_for` seconds without power."""
+        if off_for:
+            pause(off_for)
+        self.events.emit("power-on", number=self.board.power_ons + 1)
+        self._console_read = 0
+        self.board.power_on()
+        self.folder.write("argv.json", self.board.argv)
+
+    def wait_up(self) -> Slot:
+        """Wait until a slot has come up; returns the slot."""
+        with self.events.step("Wait for a system to come up"):
+            found = self.board.console.expect(r"is up on /dev/vda([12])\b", self.deadline())
+        slot = SLOTS[int(found.group(1)) - 1]
+        self.events.emit("up", slot=slot)
+        return slot
+
+    def join(self) -> None:
+        """Switch a new board on and accept it on the server."""
+        self.expected_alarms.add("bad-environment")  # the card of a new board is empty
+        self.power_on()
+        self.wait_up()
+        with self.events.step("Accept the device on the server"):
+            self.device = self.server.accept(self.deadline())
+
+    def deadline(self) -> Deadline:
+        """The time that a board is given to come up or to answer."""
+        return Deadline(self.timeouts.up)
+
+    def run(self, command: str) -> str:
+        """Run a command on the board and return what it printed."""
+        with self.events.step(f"On the board: {command}"), self.board.shell() as shell:
+            return shell.run(command, self.deadline())
+
+    def soft_reboot(self) -> None:
+        """The guest asks for it."""
+        self.events.emit("soft-reboot")
+        self.board.soft_reboot(self.deadline())
+
+    def reset(self) -> None:
+        """The button: memory and caches of the devices survive."""
+        self.events.emit("reset")
+        self.board.reset()
+
+    # -- the update ----------------------------------------------------------------------------------------------
+
+    def deploy(self, version: str, *, signer: str = "release") -> None:
+        """Have the server deploy a version to this board."""
+        artifact = self.catalogue.artifact(version, signer)
+        name = self.catalogue.artifact_name(version)
+        with self.events.step(f"Deploy version {version}" + ("" if signer == "release" else f", signed by a {signer}")):
+            if name not in self._uploaded:
+                self.server.upload(artifact)
+                self._uploaded.add(name)
+            self._know(version)
+            self.wanted = version
+            self._deployments += 1
+            self.deployment = self.server.deploy(f"{name} ({self._deployments})", name, self.device)
+
+    def break_download(self, received: int) -> None:
+        """Break the connection that brings the board `received` bytes, and keep the line down until `heal`."""
+        self.events.emit("fault", says=f"The line breaks after {received} bytes and stays down")
+        self.relay.break_after(received)
+
+    def heal_network(self, *, after: float) -> None:
+        """Once the line has broken, keep it down for `after` seconds; then it works again.
+
+        Raises:
+            Inconclusive: it never broke.
+        """
+        with self.events.step(f"Keep the line down for {after:.0f} s once it has broken"):
+            if not self.relay.broke.wait(self.timeouts.fault):
+                raise Inconclusive("The line was never broken: the board did not download as much as was expected.")
+            pause(after)
+            self.relay.heal()
+
+    def _know(self, version: str) -> None:
+        if version not in self.known_images:
+            self.known_images[version] = KnownImage(version, *self.catalogue.slot_image(version))

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Power fails inside the flip's environment write: it has happened or it has not, and nothing in between."""
+
+import allure
+import pytest
+
+from harness.faults.power import writes
+from harness.lab import Lab
+
+SECTORS = 128  # of one environment copy; only the first few hold text
+TEXT_SECTORS = 3
+
+
+@allure.severity(allure.severity_level.BLOCKER)
+def test_cut_inside_flip_torn(lab: Lab) -> None:
+    """A torn sector leaves the other copy in force: the flip has not happened, the old version runs on."""
+    lab.deploy("b")
+    lab.cut_power(
+        writes(lab.random.randint(1, TEXT_SECTORS), to="card", after="install.flip"),
+        tear=True,
+        says="Cut inside the flip, a sector is torn",
+    )
+    lab.power_on()
+    lab.claim("old")
+
+
+@allure.severity(allure.severity_level.BLOCKER)
+@pytest.mark.parametrize("lose", ["unflushed", "some"])
+def test_cut_inside_flip_whole(lab: Lab, lose: str) -> None:
+    """The copy's last sector is written and nothing after it: the flip stands alone, and the new version is whole."""
+    lab.deploy("b")
+    lab.cut_power(
+        writes(SECTORS, to="card", after="install.flip"),
+        lose=lose,  # type: ignore[arg-type]
+        says="Cut right after the flip's last sector",
+    )
+    lab.power_on()
+    lab.claim("new")

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every planted fault is caught, by the scenario that should catch it, and as a violation."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.exitcodes import ExitCode
+from images.mutants import MUTANTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", MUTANTS)
+def test_planted_fault_is_caught(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"scenarios/{MUTANTS[name].caught_by}"]
+    command += ["--mutant", name, "--runs", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
+    assert done.returncode == ExitCode.VIOLATED, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "ClaimViolated" in done.stdout, done.stdout[-3000:]

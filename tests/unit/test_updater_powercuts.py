@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The update under every single power cut, kill and error, and under many pairs: it ends, and it tells the truth."""
+
+import random
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.unit.updater_simulation import Simulation
+from updater.machine.actions import Actions
+from updater.store import Device
+
+PAIRS = 1200
+TRIPLES = 500
+
+
+@pytest.fixture(autouse=True)
+def _simulated_download(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fetch(actions: Actions, device: Device, target: str) -> dict[str, str]:
+        simulation: Simulation = actions.world.env.world  # type: ignore[attr-defined]
+        return simulation.fetch(device.provides, target)
+
+    monkeypatch.setattr(Actions, "_fetch", fetch)
+    caplog.set_level("CRITICAL")
+
+
+def points(**world: str) -> list[str]:
+    """All points of a run in which nothing goes wrong."""
+    return Simulation(**world).run().points  # type: ignore[arg-type]
+
+
+def judged(world: Simulation) -> None:
+    """The promises that hold however the run went."""
+    disk = world.disk
+    succeeded = not world.aborted and world.final == "success"
+    assert not disk.trial, "a trial is never left open"
+    assert disk.active == world.running, "what runs is what would boot"
+    if not world.aborted:
+        assert succeeded == (world.running == "b"), "the server was told the truth"
+        assert succeeded == world.committed
+    assert world.stored.artifact_name == ("new" if world.running == "b" else "old")
+    if world.running == "b":
+        assert disk.slots["b"] == "good"
+    world.boot()
+    assert world.running == disk.active, "another power cycle changes nothing"
+
+
+def says(world: Simulation, faults: Mapping[int, str]) -> str:
+    return ", ".join(f"{fault} at {world.points[number]} (point {number})" for number, fault in faults.items() if number < len(world.points))
+
+
+def checked(faults: Mapping[int, str], **options: str) -> Simulation:
+    world = Simulation(faults, **options)  # type: ignore[arg-type]
+    try:
+        world.run()
+        judged(world)
+    except Exception as error:
+        error.add_note(f"{options}: {says(world, faults)}; told {world.told}")
+        raise
+    return world
+
+
+def test_without_faults_the_new_system_is_kept() -> None:
+    world = checked({})
+    assert world.told == ["downloading", "installing", "rebooting", "installing", "success"]
+    assert (world.running, world.stored.update) == ("b", None)
+
+
+def test_a_system_that_hangs_or_is_cut_off_is_given_up() -> None:
+    hangs = checked({}, new="hangs")
+    assert (hangs.running, hangs.told[-1], hangs.ever_committed) == ("a", "failure", False)
+    alone = checked({}, new="no network")
+    assert (alone.running, alone.told[-1], alone.ever_committed) == ("a", "failure", False)
+    assert "restore" in " ".join(alone.points)
+
+
+@pytest.mark.parametrize("status", ["downloading", "installing", "rebooting", "success"])
+def test_an_abort_is_obeyed_until_the_commit(status: str) -> None:
+    for fault in ("none", "cut"):
+        for number in range(len(points(abort_at=status))):
+            world = checked({number: fault}, abort_at=status)
+            if world.aborted:
+                assert world.running == ("b" if world.ever_committed else "a")
+
+
+@pytest.mark.parametrize("new", ["good", "hangs", "no network"])
+@pytest.mark.parametrize("fault", ["cut", "kill"])
+def test_every_single_fault(new: str, fault: str) -> None:
+    names = points(new=new)
+    assert len(names) > 50
+    for number in range(len(names)):
+        world = checked({number: fault}, new=new)
+        if world.ever_committed:
+            assert world.final == "success", f"a committed update was reported as failed: {fault} at {names[number]}"
+
+
+def test_a_cut_right_after_the_flip_or_the_commit_does_not_lose_the_update() -> None:
+    names = points()
+    for name in ("after flip", "before store reboot", "after store reboot", "before tell rebooting", "before reboot",
+                 "after commit", "before store update-after-commit", "after store cleanup", "before tell success"):  # fmt: skip
+        assert checked({names.index(name): "cut"}).final == "success", name
+    for name in ("after slot written", "before flip", "after boot count", "before commit"):
+        assert checked({names.index(name): "cut"}).final == "failure", name
+
+
+def test_every_single_error() -> None:
+    """A tool, the medium or the network fails once."""
+    for number, name in enumerate(points()):
+        world = checked({number: "error"})
+        assert world.ever_committed == (world.final == "success") or name == "after commit"
+
+
+def _sampled(seed: int, number: int, size: int) -> Iterator[dict[int, str]]:
+    """Combinations of points; the later ones may lie in what the earlier ones have made necessary."""
+    chance = random.Random(seed)
+    for _ in range(number):
+        yield {place: chance.choice(("cut", "cut", "kill")) for place in chance.sample(range(90), size)}
+
+
+@pytest.mark.parametrize("new", ["good", "hangs", "no network"])
+def test_many_pairs_of_faults(new: str) -> None:
+    for faults in _sampled(1, PAIRS // 3, 2):
+        world = checked(faults, new=new)
+        assert not world.ever_committed or world.final == "success", says(world, faults)
+
+
+def test_all_pairs_of_cuts_around_flip_reboot_and_commit() -> None:
+    names = points()
+    for first in range(names.index("before flip"), names.index("after store update-after-commit")):
+        for second in range(first + 1, first + 40):
+            faults = {first: "cut", second: "cut"}
+            world = checked(faults)
+            assert not world.ever_committed or world.final == "success", says(world, faults)
+
+
+def test_many_triples_of_faults() -> None:
+    for faults in _sampled(2, TRIPLES, 3):
+        world = checked(faults)
+        assert not world.ever_committed or world.final == "success", says(world, faults)
+
+
+@pytest.mark.parametrize("times", [1, 5, 20, 27, 28, 29, 30, 50])
+def test_cuts_again_and_again_at_one_step_come_to_an_end(times: int) -> None:
+    """Also past the limit of stores nothing is told that is wrong."""
+    for name in dict.fromkeys(points() + points(new="no network")):
+        for new in ("good", "no network"):
+            world = Simulation(again=(name, times), new=new)
+            try:
+                judged(world.run())
+                assert not world.ever_committed or world.final == "success"
+            except Exception as error:
+                error.add_note(f"{times} cuts at '{name}', the new system is {new}; told {world.told}")
+                raise

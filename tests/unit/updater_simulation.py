@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A device without a board: slots, bootloader, server and data partition as values, and a fault at any point.
+
+Every call that the updater makes into this world is a point before its effect and a point after it.  Points are
+counted; a run is repeated with a fault at chosen numbers.  The real daemon, engine, tables and actions run in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+from updater.bootenv import BootEnv, BootState
+from updater.config import Config
+from updater.daemon import Daemon
+from updater.deploymentlog import DeploymentLog
+from updater.errors import BootEnvError, DeploymentAborted, ServerError, UpdaterError
+from updater.machine.actions import World
+from updater.ports import NoMarks
+from updater.server.session import Deployment, Session
+from updater.slots import OTHER, Slots
+from updater.store import Device, Store, Update
+
+Result = TypeVar("Result")
+BOOTS_LIMIT = 100
+POINTS_LIMIT = 3000
+FINAL = ("success", "failure")
+
+
+class PowerCut(BaseException):
+    """The plug."""
+
+
+class Restarted(BaseException):
+    """The system goes down because it was asked to."""
+
+
+class Killed(BaseException):
+    """The updater's process ends; the system stays up and init starts it again."""
+
+
+@dataclass
+class Disk:
+    """What outlives a power cut."""
+
+    slots: dict[str, str] = field(default_factory=lambda: {"a": "old", "b": "older"})
+    active: str = "a"
+    trial: bool = False
+    bootcount: int = 0
+    stored: str = ""
+
+
+@dataclass
+class Simulation:
+    """One device and its server; `faults` maps points to what happens there: "cut", "kill" or "error"."""
+
+    faults: Mapping[int, str] = field(default_factory=dict)
+    new: str = "good"  # what the artifact holds: "good", "hangs" or "no network"
+    abort_at: str = ""  # the server takes the deployment back when it hears this status
+    again: tuple[str, int] = ("", 0)  # the power fails at the point of this name, this many times
+
+    def __post_init__(self) -> None:
+        self.disk = Disk()
+        self.running = "a"
+        self.points: list[str] = []
+        self.boots = 0
+        self.told: list[str] = []
+        self.aborted = False
+        self.committed = False  # the last commit that took effect was not taken back
+        self.ever_committed = False
+
+    # -- points ----------------------------------------------------------------------------------------------------
+
+    def point(self, name: str, error: type[UpdaterError] | None = None) -> None:
+        """Here something may go wrong."""
+        fault = self.faults.get(len(self.points))
+        self.points.append(name)
+        assert len(self.points) < POINTS_LIMIT, "the updater runs for ever"
+        if name == self.again[0] and self.points.count(name) <= self.again[1]:
+            raise PowerCut
+        if fault == "cut":
+            raise PowerCut
+        if fault == "kill":
+            raise Killed
+        if fault == "error" and error is not None:
+            raise error(f"A planted error at {name}.")
+
+    def act(self, name: str, effect: Callable[[], Result], error: type[UpdaterError] | None = None) -> Result:
+        """Do something that has an effect: a fault may come before it, or between it and the answer."""
+        self.point(f"before {name}", error)
+        result = effect()
+        self.point(f"after {name}", error)
+        return result
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> Simulation:
+        """Until the updater has nothing to do any more."""
+        self.boot()
+        while True:
+            try:
+                if self.turn():
+                    return self
+            except (PowerCut, Restarted):
+                self.boot()
+            except Killed:
+                self.count()
+
+    def count(self) -> None:
+        self.boots += 1
+        assert self.boots < BOOTS_LIMIT, "the device reboots for ever"
+
+    def boot(self) -> None:
+        """The bootloader with Mender's rules and bootlimit 1, then a system that comes up or does not."""
+        while True:
+            self.count()
+            try:
+                self.bootloader()
+                if self.disk.slots[self.disk.active] != "hangs":
+                    break
+            except (PowerCut, Killed):
+                continue
+        self.running = self.disk.active
+        content = self.disk.slots[self.running]
+        assert content not in ("torn", "older"), f"slot {self.running} was booted and holds what is {content}"
+
+    def bootloader(self) -> None:
+        disk = self.disk
+        if not disk.trial:
+            return
+        count = disk.bootcount + 1
+        self.act("boot count", lambda: setattr(disk, "bootcount", count))
+        if count > 1:
+            self.act("boot rollback", lambda: self.change_env(active=OTHER[disk.active], trial=False))
+
+    def change_env(self, **changes: Any) -> None:
+        """One write of the bootloader's environment."""
+        for name, value in changes.items():
+            setattr(self.disk, name, value)
+        if changes.get("active", self.disk.active) != "b":
+            self.committed = False
+
+    def turn(self) -> bool:
+        """One life of the daemon's process, as far as the server has work for it."""
+        store = MemoryStore(self)
+        daemon = Daemon(Config(), self.world(), store, cast(DeploymentLog, NoLog()))
+        daemon.finish_interrupted()
+        # An error of the network can hide the work there is, once for each planted error.
+        for _ in range(1 + list(self.faults.values()).count("error")):
+            daemon.poll_once()
+        return store.load().update is None and (self.aborted or bool(self.told and self.told[-1] in FINAL))
+
+    def world(self) -> World:
+        return World(
+            session=cast(Session, FakeSession(self)),
+            env=cast(BootEnv, FakeEnv(self)),
+            slots=cast(Slots, FakeSlots(self)),
+            runner=FakeRunner(self),
+            clock=FakeClock(),
+            marks=NoMarks(),
+            verify_keys=(),
+            device_type="board",
+            retry_poll=300,
+            retry_count=0,
+            download_tries=10,
+        )
+
+    def fetch(self, provides: Mapping[str, str], target: str) -> dict[str, str]:
+        """Stands for the download into a slot."""
+        assert target != self.running
+        self.act("slot begun", lambda: self.disk.slots.update({target: "torn"}), UpdaterError)
+        self.act("slot written", lambda: self.disk.slots.update({target: self.new}), UpdaterError)
+        return {**provides, "artifact_name": "new"}
+
+    # -- what the end looks like -------------------------------------------------------------------------------------
+
+    @property
+    def final(self) -> str:
+        return self.told[-1]
+
+    @property
+    def stored(self) -> Device:
+        return MemoryStore(self).load()
+
+
+class MemoryStore(Store):
+    """The store with its file in the simulated data partition."""
+
+    def __init__(self, world: Simulation) -> None:
+        super().__init__(Path("nowhere"))
+        self._world = world
+
+    def load(self) -> Device:
+        if not self._world.disk.stored:
+            return Device(provides={"artifact_name": "old"})
+        raw = json.loads(self._world.disk.stored)
+        return Device(raw["provides"], Update(**raw["update"]) if raw["update"] else None)
+
+    def save(self, device: Device) -> Device:
+        if device.update:
+            counted = {**asdict(device.update), "stores": device.update.stores + 1}
+            device = Device(device.provides, Update(**counted))
+        text = json.dumps(asdict(device))
+        name = device.update.state if device.update else "idle"
+        self._world.act(f"store {name}", lambda: setattr(self._world.disk, "stored", text))
+        return device
+
+
+@dataclass
+class FakeEnv:
+    world: Simulation
+
+    def read(self) -> BootState:
+        self.world.point("read env", BootEnvError)
+        return BootState(self.world.disk.active, self.world.disk.trial)
+
+    def flip(self, target: str) -> None:
+        self._write("flip", active=target, trial=True, bootcount=0)
+
+    def commit(self) -> None:
+        if not self.read().upgrade_available:
+            raise BootEnvError("Nothing is on trial.")
+
+        def effect() -> None:
+            self.world.change_env(trial=False)
+            self.world.committed = self.world.ever_committed = True
+
+        self.world.act("commit", effect, BootEnvError)
+
+    def restore(self, origin: str) -> None:
+        self._write("restore", active=origin, trial=False)
+
+    def _write(self, name: str, **changes: Any) -> None:
+        self.world.act(name, lambda: self.world.change_env(**changes), BootEnvError)
+
+
+@dataclass
+class FakeSlots:
+    world: Simulation
+
+    def running(self) -> str:
+        self.world.point("which slot runs", UpdaterError)
+        return self.world.running
+
+
+@dataclass
+class FakeRunner:
+    world: Simulation
+
+    def run(self, argv: Any, **_: Any) -> str:
+        assert list(argv) == ["reboot"]
+
+        def effect() -> NoReturn:
+            raise Restarted
+
+        return self.world.act("reboot", effect, UpdaterError)
+
+
+class FakeClock:
+    def now(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+
+
+class NoLog:
+    def start(self, deployment: str) -> None:
+        pass
+
+
+@dataclass
+class FakeSession:
+    world: Simulation
+
+    def forget_token(self) -> None:
+        pass
+
+    def status(self, deployment: str, status: str, substate: str = "") -> None:
+        assert (deployment, substate) == ("d", "")
+
+        def effect() -> None:
+            world = self.world
+            world.aborted |= status == world.abort_at
+            if world.aborted:
+                raise DeploymentAborted("The server has aborted it.")
+            world.told.append(status)
+
+        self._call(f"tell {status}", effect)
+
+    def send_log(self, deployment: str, messages: object) -> None:
+        assert deployment == "d"
+        self._call("send log", lambda: None)
+
+    def send_inventory(self, attributes: Mapping[str, object]) -> None:
+        self._call("send inventory", lambda: None)
+
+    def next_deployment(self, provides: Mapping[str, str], device_type: str) -> Deployment | None:
+        assert (bool(provides), device_type) == (True, "board")
+        over = self.world.aborted or (self.world.told and self.world.told[-1] in FINAL)
+        return self._call("ask", lambda: None if over else Deployment("d", "new", "https://server/new", ("board",)))
+
+    def _call(self, name: str, effect: Callable[[], Result]) -> Result:
+        if self.world.disk.slots[self.world.running] == "no network":
+            self.world.point(f"{name} without network")
+            raise ServerError("The network is down.")
+        return self.world.act(name, effect, ServerError)
