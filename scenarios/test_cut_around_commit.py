@@ -6,6 +6,7 @@ import allure
 from harness.faults.power import mark, writes
 from harness.lab import Lab
 
+SECTORS = 128  # of one environment copy; only the first few hold text
 TEXT_SECTORS = 3
 
 
@@ -35,6 +36,10 @@ def test_cut_inside_commit(lab: Lab) -> None:
 def test_cut_after_commit(lab: Lab) -> None:
     """What was committed stays committed, and is never reported as a failure."""
     lab.deploy("b")
-    lab.cut_power(mark("commit.done"), lose="unflushed", says="Cut after the commit's write")
+    lab.cut_power(
+        writes(SECTORS, to="card", after="commit.begin"),
+        lose="unflushed",
+        says="Cut right after the commit's last sector",
+    )
     lab.power_on()
     lab.claim("new")
