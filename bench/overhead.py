@@ -19,7 +19,8 @@ from pathlib import Path
 from harness.board import Board, BoardSpec, Wiring
 from harness.board.argv import command_line
 from harness.clock import Deadline
-from harness.lab.device import Trust, provisioned, ssh_identity
+from harness.evidence import Events, RunFolder
+from harness.lab import Rig
 from harness.storage import write_overlay
 from images.catalogue import Catalogue
 from images.stage import Workshop
@@ -67,16 +68,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    folder = Path(tempfile.mkdtemp(prefix="bootproof-bench-"))
-    catalogue = Catalogue(Workshop())
-    key, line = ssh_identity()
-    trust = Trust(1, b"", catalogue.verify_key(), line, catalogue.device_type)
-    media = provisioned(catalogue.board_image(), catalogue.layout, trust, 1, folder)
-    spec = BoardSpec(uboot=catalogue.uboot())
-    board = Board(spec, media, folder, key)
-    pairs = [(through_harness(board), by_hand(spec, board, folder, number)) for number in range(rounds)]
-    board.close()
-    shutil.rmtree(folder)
+    parent = Path(tempfile.mkdtemp(prefix="bootproof-bench-"))
+    folder = RunFolder(parent, "bench", 1)
+    rig = Rig(Catalogue(Workshop()), folder, Events(folder / "events.jsonl"), 1)
+    try:
+        pairs = [
+            (through_harness(rig.board), by_hand(rig.board.spec, rig.board, folder.path, number))
+            for number in range(rounds)
+        ]
+    finally:
+        rig.close()
+        shutil.rmtree(parent)
     harness, hand = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(json.dumps({"rounds": rounds, "harness_s": harness, "by_hand_s": hand, "ratio": round(harness / hand, 3)}))
 

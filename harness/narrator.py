@@ -7,6 +7,7 @@ import sys
 import time
 
 from rich.console import Console
+from rich.markup import escape
 
 from harness.evidence.events import Event
 
@@ -26,7 +27,7 @@ class Narrator:
         """One line."""
         if self._console is not None:
             stamp = f"{time.monotonic() - Narrator.began:6.1f} s  "
-            self._console.print(f"[dim]{stamp}[/]{text}", style=style or None, soft_wrap=True)
+            self._console.print(f"[dim]{stamp}[/]{escape(text)}", style=style or None, soft_wrap=True)
 
     def hear(self, event: Event) -> None:
         """An event of the run."""

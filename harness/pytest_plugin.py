@@ -165,7 +165,8 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150, soft_wrap=False)
     console.print()
     rows: list[Row] = config.stash[ROWS]
-    console.print(table(rows))
+    if rows:
+        console.print(table(rows))
     console.print(f"\nseed {config.stash[SEED]}")
     for folder in config.stash[FOLDERS]:
         console.print(f"run folder {folder}", soft_wrap=True)

@@ -101,7 +101,8 @@ class Cache:
             shutil.rmtree(work, ignore_errors=True)
 
     def _sweep(self, name: str) -> None:
-        """Remove what an interrupted build of this entry left; its lock is ours, so nobody is at it."""
+        """Remove what an interrupted build or deletion of this entry left; its lock is ours, so nobody is at it."""
+        shutil.rmtree(self.root / name, ignore_errors=True)
         for left in self.root.glob(f"{UNFINISHED}{name}-*"):
             shutil.rmtree(left, ignore_errors=True)
 

@@ -74,7 +74,7 @@ MUTANTS: dict[str, Mutant] = {
             changes=(
                 Change("slots.py", "        os.fsync(self._fd)\n", ""),
                 # Reading back and closing push everything to the medium, too.
-                Change("install/rootfs.py", "    if slot.read_back() != checksum:", "    if not checksum:"),
+                Change("install/rootfs.py", "    slot.read_back()\n", ""),
                 Change(
                     "machine/actions.py",
                     "            with world.slots.writer(target) as slot:\n"

@@ -32,7 +32,7 @@ HOST_PROBLEM, INTERRUPTED = 4, 130
 BOARD = ("qemu-system-arm", "qemu-utils", "openssh-client")
 IMAGES = (
     "bc", "bison", "cpio", "device-tree-compiler", "dpkg-dev", "e2fsprogs", "fakeroot", "fdisk", "flex", "gcc",
-    "gcc-aarch64-linux-gnu", "kmod", "libc6-dev", "libssl-dev", "make", "mmdebstrap", "patch",
+    "gcc-aarch64-linux-gnu", "kmod", "libc6-dev", "libssl-dev", "make", "mmdebstrap", "openssl", "patch",
 )  # fmt: skip
 WHEELS = ("libparted-dev", "pkg-config")  # pyparted is compiled here
 TESTS = ("libubootenv-tool", "mender-artifact")

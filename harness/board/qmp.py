@@ -14,6 +14,7 @@ from qemu.qmp.legacy import QEMUMonitorProtocol
 from harness.clock import Deadline, poll
 from harness.errors import HostProblem
 
+ANSWER_SECONDS = 30.0
 FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
 
 
@@ -26,6 +27,7 @@ class Monitor:
 
     def __init__(self, socket: Path, deadline: Deadline) -> None:
         self._qmp = QEMUMonitorProtocol(str(socket))
+        self._qmp.settimeout(ANSWER_SECONDS)
         if poll(lambda: self._connect(), deadline, every=0.01) is None:
             self._qmp.close()
             raise HostProblem("QEMU's monitor did not answer.", "See qemu.log in the run folder.")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands.output import close_matches, print_json, print_table
+from harness.commands.output import close_matches, complain, print_json, print_table
 from harness.errors import UsageError
 from harness.exitcodes import ExitCode
 
@@ -78,7 +78,9 @@ def _run(target: str, options: argparse.Namespace) -> int:
         print_json(_document(code, teller))
     else:
         for sentence in teller.unexpected:
-            print(sentence, file=sys.stderr)
+            complain(sentence)
+    if code is ExitCode.INTERRUPTED:
+        complain("Interrupted.")
     return code
 
 

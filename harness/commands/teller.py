@@ -6,13 +6,14 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from rich.console import Console
 
-from harness.evidence import Row
 from harness.exitcodes import ExitCode
-from harness.pytest_plugin import FOLDERS, ROWS, SEED
+
+if TYPE_CHECKING:
+    from harness.evidence import Row
 
 NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 USAGE = int(pytest.ExitCode.USAGE_ERROR)
@@ -34,6 +35,9 @@ class Teller:
         plugins = config.pluginmanager
         plugins.unregister(name="terminalreporter")
         plugins.register(pytest.TerminalReporter(config, io.StringIO()), "terminalreporter")
+        # Not before: pytest itself must be the first to import its plugins.
+        from harness.pytest_plugin import SEED
+
         self.seed = config.stash[SEED]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -50,6 +54,10 @@ class Teller:
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, config: pytest.Config) -> None:
         """What was found comes before the table."""
+        from rich.console import Console
+
+        from harness.pytest_plugin import FOLDERS, ROWS
+
         rows: list[Row] = config.stash[ROWS]
         folders: list[Path] = config.stash[FOLDERS]
         self.rows, self.folders = rows, folders

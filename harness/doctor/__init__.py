@@ -18,4 +18,7 @@ PROBES: tuple[Probe, ...] = (
     docker_engine,
 )
 
-__all__ = ["PROBES", "Finding", "Probe", "State"]
+__all__ = [
+    "PROBES", "Finding", "Probe", "State", "block_driver", "devices", "disk", "docker_engine", "kvm_guest", "programs",
+    "python_for_the_board", "version",
+]  # fmt: skip

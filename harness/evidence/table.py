@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 SHORT = 8
@@ -30,5 +31,6 @@ def table(rows: Sequence[Row]) -> Table:
     for row in rows:
         style = {"held": "green", "violated": "red"}.get(row.outcome, "yellow")
         slots = [" ".join((row.slots[slot][0], row.slots[slot][1][:SHORT])) for slot in ("a", "b")]
-        made.add_row(row.did, row.booted, *slots, row.told, f"[{style}]{row.outcome}[/]")
+        plain = [escape(text) for text in (row.did, row.booted, *slots, row.told, row.outcome)]
+        made.add_row(*plain[:-1], f"[{style}]{plain[-1]}[/]")
     return made

@@ -39,6 +39,9 @@ class Relay:
 
     def close(self) -> None:
         """Stop taking connections."""
+        # Closing alone would leave the thread in accept(), and the port open for one more.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:

@@ -3,7 +3,7 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,10 @@ def accepted(client: Client, operator: Operator) -> Client:
 
 
 @pytest.fixture(scope="module")
-def artifact(operator: Operator, write_artifact: Callable[..., Path]) -> Iterator[Path]:
+def artifact(operator: Operator, write_artifact: Callable[..., Path]) -> Path:
     path = write_artifact("release-b", size=50_000)
     assert operator.upload(path).status_code == 201
-    yield path
+    return path
 
 
 def deployed(client: Client, operator: Operator) -> str:

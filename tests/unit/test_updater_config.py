@@ -37,7 +37,7 @@ def test_without_files_there_are_menders_defaults(config_file: Path) -> None:
 def test_the_first_file_counts_more_and_all_keys_are_taken(config_file: Path) -> None:
     config = read(
         config_file,
-        {"ServerURL": "https://one", "RootfsPartA": "/dev/a", "ArtifactVerifyKeys": ["/k1", "/k2"], "RetryPollCount": 0},
+        {"ServerURL": "https://one", "RootfsPartA": "/dev/a", "ArtifactVerifyKeys": ["/1", "/2"], "RetryPollCount": 0},
         {
             "ServerURL": "https://two", "RootfsPartB": "/dev/b", "TenantToken": "t", "ServerCertificate": "/c.pem",
             "UpdatePollIntervalSeconds": 1, "InventoryPollIntervalSeconds": 2, "RetryPollIntervalSeconds": 3,
@@ -46,7 +46,7 @@ def test_the_first_file_counts_more_and_all_keys_are_taken(config_file: Path) ->
     )  # fmt: skip
     assert config == Config(
         server_url="https://one", server_certificate=Path("/c.pem"), tenant_token="t", update_poll=1, inventory_poll=2,
-        retry_poll=3, retry_count=0, download_tries=5, verify_keys=(Path("/k1"), Path("/k2")),
+        retry_poll=3, retry_count=0, download_tries=5, verify_keys=(Path("/1"), Path("/2")),
         slots={"a": Path("/dev/a"), "b": Path("/dev/b")}, device_type_file=Path("/type"),
         data_directory=config_file.parent / "data",
     )  # fmt: skip
@@ -77,7 +77,9 @@ def test_an_unknown_key_warns_and_has_no_effect(config_file: Path, caplog: pytes
     ],
 )
 @pytest.mark.parametrize("where", ["first", "second"])
-def test_a_wrong_value_is_refused_with_file_and_key(key: str, value: Any, says: str, where: str, config_file: Path) -> None:
+def test_a_wrong_value_is_refused_with_file_and_key(
+    key: str, value: Any, says: str, where: str, config_file: Path
+) -> None:
     files = (config_file, {key: value}, {}) if where == "first" else (config_file, {}, {key: value})
     path = config_file if where == "first" else config_file.parent / "data" / "mender.conf"
     with pytest.raises(ConfigError) as refusal:

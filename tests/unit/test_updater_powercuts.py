@@ -10,8 +10,8 @@ from tests.unit.updater_simulation import Simulation
 from updater.machine.actions import Actions
 from updater.store import Device
 
-PAIRS = 1200
-TRIPLES = 500
+PAIRS = 900
+TRIPLES = 400
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,11 @@ def judged(world: Simulation) -> None:
 
 
 def says(world: Simulation, faults: Mapping[int, str]) -> str:
-    return ", ".join(f"{fault} at {world.points[number]} (point {number})" for number, fault in faults.items() if number < len(world.points))
+    return ", ".join(
+        f"{fault} at {world.points[number]} (point {number})"
+        for number, fault in faults.items()
+        if number < len(world.points)
+    )
 
 
 def checked(faults: Mapping[int, str], **options: str) -> Simulation:
@@ -96,8 +100,14 @@ def test_every_single_fault(new: str, fault: str) -> None:
 
 def test_a_cut_right_after_the_flip_or_the_commit_does_not_lose_the_update() -> None:
     names = points()
-    for name in ("after flip", "before store reboot", "after store reboot", "before tell rebooting", "before reboot",
-                 "after commit", "before store update-after-commit", "after store cleanup", "before tell success"):  # fmt: skip
+    kept = ("after flip", "before store reboot", "after store reboot", "before tell rebooting", "before reboot")
+    for name in (
+        *kept,
+        "after commit",
+        "before store update-after-commit",
+        "after store cleanup",
+        "before tell success",
+    ):
         assert checked({names.index(name): "cut"}).final == "success", name
     for name in ("after slot written", "before flip", "after boot count", "before commit"):
         assert checked({names.index(name): "cut"}).final == "failure", name
@@ -139,7 +149,7 @@ def test_many_triples_of_faults() -> None:
         assert not world.ever_committed or world.final == "success", says(world, faults)
 
 
-@pytest.mark.parametrize("times", [1, 5, 20, 27, 28, 29, 30, 50])
+@pytest.mark.parametrize("times", [1, 20, 28, 29, 50])
 def test_cuts_again_and_again_at_one_step_come_to_an_end(times: int) -> None:
     """Also past the limit of stores nothing is told that is wrong."""
     for name in dict.fromkeys(points() + points(new="no network")):

@@ -2,7 +2,6 @@
 """Writing a slot, the marks, running programs, and what the updater may import."""
 
 import ast
-import hashlib
 import os
 import subprocess
 import sys
@@ -35,7 +34,7 @@ def test_what_is_written_is_read_back(size: int, slot: Path) -> None:
             writer.write(content[start : start + 70_001])
         writer.flush()
         assert writer.written == size
-        assert writer.read_back() == hashlib.sha256(content).hexdigest()
+        writer.read_back()
     assert slot.read_bytes() == content + b"\xff" * (3 * CHUNK + 512 - size)
 
 
@@ -46,19 +45,23 @@ def test_reading_back_sees_what_is_there_and_not_what_was_written(slot: Path) ->
         with slot.open("r+b") as other:
             other.seek(500)
             other.write(b"y")
-        assert writer.read_back() != hashlib.sha256(b"x" * 1000).hexdigest()
+        with pytest.raises(UpdaterError, match=r"does not hold what was written to it \(block 0\)"):
+            writer.read_back()
+        slot.write_bytes(b"x" * 1000)
+        writer.read_back()
         os.truncate(slot, 900)
-        with pytest.raises(UpdaterError, match="ended at byte 900 while it was read back"):
+        with pytest.raises(UpdaterError, match="does not hold"):
             writer.read_back()
 
 
 def test_a_byte_past_the_end_is_an_error(slot: Path) -> None:
     size = slot.stat().st_size
     with SlotWriter(slot) as writer:
+        writer.write(bytes(size))
+        writer.flush()
+        writer.write(b"x")
         with pytest.raises(InstallRefused, match=f"ends at byte {size}"):
-            for _ in range(5):
-                writer.write(bytes(CHUNK))
-                writer.flush()
+            writer.flush()
     assert slot.stat().st_size == size
 
 
@@ -120,5 +123,13 @@ def test_a_start_loads_neither_the_library_nor_the_artifact_format() -> None:
     done = subprocess.run(command, cwd=UPDATER.parent, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "updater.machine.actions" in loaded
-    heavy = {"cryptography", "updater.artifact", "updater.install.rootfs", "asyncio", "email.mime", "sqlite3", "unittest"}
+    heavy = {
+        "cryptography",
+        "updater.artifact",
+        "updater.install.rootfs",
+        "asyncio",
+        "email.mime",
+        "sqlite3",
+        "unittest",
+    }
     assert not loaded & heavy

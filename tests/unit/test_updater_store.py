@@ -25,7 +25,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-# -- the store -----------------------------------------------------------------------------------------------------
+# -- the store ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_new_device_has_nothing_stored(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_damaged_store_is_refused_in_a_sentence(content: bytes, says: str, tmp
     assert str(store.path) in str(refusal.value)
 
 
-# -- the credentials -------------------------------------------------------------------------------------------------
+# -- the credentials ---------------------------------------------------------------------------------------------------
 
 
 def test_the_request_is_signed_once_and_kept(tmp_path: Path) -> None:
@@ -132,7 +132,10 @@ def test_the_kept_request_is_taken_without_the_key_being_parsed(tmp_path: Path) 
 
 
 def test_another_identity_tenant_or_key_wants_another_request(tmp_path: Path) -> None:
-    bodies = [Credentials(tmp_path, identity, tenant).request().body for identity, tenant in (("i", ""), ("j", ""), ("j", "t"))]
+    bodies = [
+        Credentials(tmp_path, identity, tenant).request().body
+        for identity, tenant in (("i", ""), ("j", ""), ("j", "t"))
+    ]
     (tmp_path / KEY_FILE).unlink()
     bodies.append(Credentials(tmp_path, "j", "t").request().body)
     assert len(set(bodies)) == 4
@@ -188,7 +191,9 @@ def test_damaged_lines_are_replaced(tmp_path: Path) -> None:
     emit(log_of, "good")
     [path] = tmp_path.iterdir()
     with path.open("ab") as file:
-        file.write(bytes(100) + b'\n{"timest\n\xff\xff\n[]\n7\n{"timestamp": "yesterday", "level": "info", "message": "x"}\n')
+        file.write(
+            bytes(100) + b'\n{"timest\n\xff\xff\n[]\n7\n{"timestamp": "yesterday", "level": "info", "message": "x"}\n'
+        )
     emit(log_of, "good again")
     found = log_of.messages("d")
     assert len(found) == 8

@@ -166,6 +166,7 @@ class Simulation:
             retry_poll=300,
             retry_count=0,
             download_tries=10,
+            deployment_log=lambda _: [{"message": "x"}],
         )
 
     def fetch(self, provides: Mapping[str, str], target: str) -> dict[str, str]:
@@ -292,10 +293,11 @@ class FakeSession:
         self._call(f"tell {status}", effect)
 
     def send_log(self, deployment: str, messages: object) -> None:
-        assert deployment == "d"
+        assert (deployment, bool(messages)) == ("d", True), "servers refuse an empty log"
         self._call("send log", lambda: None)
 
     def send_inventory(self, attributes: Mapping[str, object]) -> None:
+        assert attributes
         self._call("send inventory", lambda: None)
 
     def next_deployment(self, provides: Mapping[str, str], device_type: str) -> Deployment | None:
