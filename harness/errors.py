@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can go wrong, by whose fault it is.
 
-    BootproofError
-    ├── HostProblem      this machine lacks or refuses something
-    ├── HarnessBug       this program is used wrongly, or is wrong
-    ├── GuestFault       the board did what no board should, or did nothing in time
-    ├── ClaimViolated    a claim of a scenario does not hold: the finding a run is for
-    ├── Inconclusive     the run does not allow a verdict (the fault did not fire, the log is unusable)
-    └── UsageError       somebody asked for what does not exist
+BootproofError
+├── HostProblem      this machine lacks or refuses something
+├── HarnessBug       this program is used wrongly, or is wrong
+├── GuestFault       the board did what no board should, or did nothing in time
+├── ClaimViolated    a claim of a scenario does not hold: the finding a run is for
+├── Inconclusive     the run does not allow a verdict (the fault did not fire, the log is unusable)
+└── UsageError       somebody asked for what does not exist
 """
 
 from __future__ import annotations

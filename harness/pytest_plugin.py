@@ -113,7 +113,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     item.stash.setdefault(REPORTS, {})[report.when or ""] = report
     if call.excinfo is not None and report.failed:
         error = call.excinfo.value
-        item.config.stash[OUTCOMES].append(_meaning(error))
+        if "catalogue" in getattr(item, "fixturenames", ()):  # a scenario, not a test of the tools
+            item.config.stash[OUTCOMES].append(_meaning(error))
         if isinstance(error, BootproofError | ImageError):
             # What the board did is the finding; where in the harness it was noticed is not.
             report.longrepr = f"{type(error).__name__}: {error}"
@@ -155,7 +156,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     if exitstatus == pytest.ExitCode.INTERRUPTED:
         session.exitstatus = ExitCode.INTERRUPTED
-    elif exitstatus == pytest.ExitCode.TESTS_FAILED and (stash[FOLDERS] or ExitCode.HOST in stash[OUTCOMES]):
+    elif exitstatus == pytest.ExitCode.TESTS_FAILED and stash[OUTCOMES]:
         session.exitstatus = next((code for code in WORST_FIRST if code in stash[OUTCOMES]), ExitCode.HOST)
 
 

@@ -60,7 +60,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.VERIFY_REBOOT,   E.FAILED):          S.ROLLBACK,
     # The server must have heard from the new system before it is kept.
     (S.COMMIT,          E.DONE):            S.AFTER_COMMIT,
-    (S.COMMIT,          E.FAILED):          S.ROLLBACK,
+    (S.COMMIT,          E.FAILED):          S.VERIFY_COMMIT,    # it may have been made all the same
     (S.COMMIT,          E.ABORTED):         S.ROLLBACK,
     # The power failed around the commit: the bootloader knows whether it was made.
     (S.VERIFY_COMMIT,   E.DONE):            S.AFTER_COMMIT,
