@@ -8,6 +8,7 @@ bad ones in the one thing they are bad at.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,13 @@ class Recipe:
             os.truncate(image, self.size)
 
 
+def _kernel_that_hangs(_: Materials) -> Sequence[Edit]:
+    """The smallest image that U-Boot starts: one branch to itself (arm64 boot protocol, header of 64 bytes)."""
+    branch_to_itself = 0x14000000
+    header = struct.pack("<IIQQQQQQ4sI", branch_to_itself, 0, 0, 4096, 0b1010, 0, 0, 0, b"ARM\x64", 0)
+    return [Edit("/boot/vmlinuz", header.ljust(4096, b"\0"))]
+
+
 def _initrd_that_panics(materials: Materials) -> Sequence[Edit]:
     return [Edit("/boot/initrd.img", materials("initrd-panics.img").read_bytes())]
 
@@ -59,6 +67,7 @@ RECIPES = {
         Recipe("b", "a good new version"),
         Recipe("c", "another good version"),
         Recipe("kernel-panics", "its kernel panics on the way up", edits=_initrd_that_panics),
+        Recipe("kernel-hangs", "its kernel hangs at its first instruction", edits=_kernel_that_hangs),
         Recipe("init-hangs", "its first process hangs", edits=lambda _: [Edit("/sbin/init", HANGING_INIT, 0o755)]),
         Recipe("no-network", "it does not bring its network up", edits=_no_network),
         Recipe("too-big", "one sector larger than a slot", size=SLOT_BYTES + 512),

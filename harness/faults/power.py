@@ -13,14 +13,18 @@ from images.layout import Layout, Window
 class Moment:
     """The `count`-th write to the area `to` after the mark `after` (0: at the mark itself).
 
-    Areas are the windows and partitions of the layout, and `passive`: the slot that does not run.
+    Areas are the windows and partitions of the layout, and `passive`: the slot that does not run.  Or, if `shows` is
+    set, when the console shows that pattern (`after` is then not looked at).
     """
 
     after: str | None = None
     to: str | None = None
     count: int = 0
+    shows: str | None = None
 
     def __str__(self) -> str:
+        if self.shows:
+            return f"when the console shows '{self.shows}'"
         since = f" after the step '{self.after}'" if self.after else ""
         if self.count == 0:
             return f"at the step '{self.after}'"
@@ -39,6 +43,11 @@ def mark(name: str) -> Moment:
 def writes(count: int, *, to: str, after: str | None = None) -> Moment:
     """When `count` writes have gone to an area, counted from a mark or from power-on."""
     return Moment(after=after, to=to, count=count)
+
+
+def console(pattern: str) -> Moment:
+    """When the console shows a pattern; the log is taken as far as it was then."""
+    return Moment(shows=pattern)
 
 
 class Watch:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from harness.board.machine import Media
 from harness.clock import Deadline, poll
-from harness.errors import ClaimViolated, Inconclusive
+from harness.errors import ClaimViolated, GuestFault, Inconclusive
 from harness.evidence import Events, Row, RunFolder
 from harness.faults.power import Moment as When
 from harness.faults.power import Watch, area
@@ -43,6 +43,7 @@ from harness.storage import (
     flushes,
     marks,
     open_epoch,
+    summary,
 )
 from images.catalogue import FACTORY_VERSION, Catalogue
 
@@ -74,8 +75,7 @@ class Lab(Rig):
         moment = at.within(f"rootfs-{OTHER[self.running]}")
         what = says or f"Cut the power {at}"
         with self.events.step(what):
-            watch = Watch(moment, self.board.log, self.board.spec.layout)
-            position = self.board.stop_when(watch, Deadline(self.timeouts.fault))
+            position = self._stop_at(moment, Deadline(self.timeouts.fault))
             if position is None:
                 self.board.kill()
                 raise Inconclusive(f"The power cut did not happen: the board never came to the moment {at}.")
@@ -89,6 +89,18 @@ class Lab(Rig):
         if tear and at.to == "card" and all(copy.valid for copy in self.environment().copies):
             raise Inconclusive("The cut tore nothing that matters: every environment copy is valid.")
         return point
+
+    def _stop_at(self, moment: When, deadline: Deadline) -> int | None:
+        """Stop the board at the moment; returns the log's position there, None if the moment did not come."""
+        if moment.shows is None:
+            return self.board.stop_when(Watch(moment, self.board.log, self.board.spec.layout), deadline)
+        try:
+            self.board.console.expect(moment.shows, deadline)
+        except GuestFault:
+            return None
+        self.board.kill()
+        self.board.log.poll()
+        return len(self.board.log.operations)
 
     def _note_cut(self, what: str, at: When, point: CrashPoint, before: object) -> None:
         log, layout = self.board.log, self.board.spec.layout
@@ -104,11 +116,24 @@ class Lab(Rig):
         }  # fmt: skip
         self.events.emit("cut", **{name: cut[name] for name in ("number", "at", "unflushed", "lost", "torn")})
         self.folder.append("cuts.json", cut)
+        self._keep_summary()
         after = self.environment().as_dict()
         self.folder.write(f"environment-{len(self.cuts)}.json", {"before": before, "after": after})
         # What the board told the server after the moment of the cut would not have been told.
         if any(name.startswith("report.") for name in beyond):
             raise Inconclusive(f"The board went on to '{beyond[-1]}' before it could be stopped.", "Run it again.")
+
+    def _keep_summary(self) -> None:
+        """What the log of this power-on holds, in short."""
+        self.board.log.poll()
+        self.folder.write(f"writelog-{self.board.power_ons}.json", summary(self.board.log, self.board.spec.layout))
+
+    def close(self) -> None:
+        """End everything; the last log is kept in short, too."""
+        if self.board.power_ons:
+            self.board.kill()
+            self._keep_summary()
+        super().close()
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from harness.storage.crash import ATOM, CrashPoint, Lose, choose, crash_extents,
 from harness.storage.extents import Extent, ExtentMap
 from harness.storage.marks import Mark, decode, encode, marks
 from harness.storage.overlay import write_overlay
+from harness.storage.summary import summary
 from harness.storage.view import DiskView
 from harness.storage.writelog import Kind, LogError, Operation, WriteLog
 
@@ -30,6 +31,7 @@ __all__ = [
     "flushes",
     "marks",
     "open_epoch",
+    "summary",
     "tearable",
     "write_overlay",
 ]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One real board: the three power verbs differ as they must, and the same seed gives the same disk."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,52 +19,52 @@ SYNCED = "echo synced > /data/synced && sync"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, catalogue: Catalogue) -> Lab:
+def bench(tmp_path: Path, catalogue: Catalogue) -> Iterator[Lab]:
     folder = RunFolder(tmp_path, "board", 5)
-    return Lab(catalogue, folder, Events(folder / "events.jsonl"), 5)
+    with contextlib.closing(Events(folder / "events.jsonl")) as events:
+        with contextlib.closing(Lab(catalogue, folder, events, 5)) as lab:
+            lab.join()
+            yield lab
 
 
-def test_reset_keeps_what_was_issued_and_a_cut_does_not(bench: Lab) -> None:
-    try:
-        bench.join()
-        bench.run(f"{SYNCED}; {UNSYNCED}")
-        bench.soft_reboot()
-        bench.wait_up()
-        assert bench.run("cat /data/unsynced /data/synced").split() == ["unsynced", "synced"]
-        bench.run("rm /data/unsynced; sync; " + UNSYNCED)
-        bench.board.log.poll()
-        before = len(bench.board.log.operations)
-        bench.board.cut_power(lambda log: CrashPoint(len(log), frozenset(o.index for o in _open(bench, len(log)))))
-        assert before > 0
-        bench.power_on()
-        bench.wait_up()
-        assert bench.run("ls /data").split().count("unsynced") == 0
-        assert bench.run("cat /data/synced").strip() == "synced"
-        bench.reset()
-        bench.wait_up()
-        assert bench.board.power_ons == 2
-    finally:
-        bench.close()
+def unflushed(lab: Lab, position: int) -> frozenset[int]:
+    """All that a cut at this position of the log may lose."""
+    epoch = open_epoch(lab.board.log.operations, position, lab.board.spec.layout)
+    return frozenset(operation.index for operation in epoch)
 
 
-def _open(bench: Lab, position: int) -> list:  # type: ignore[type-arg]
-    return open_epoch(bench.board.log.operations, position, bench.board.spec.layout)
+def test_a_soft_reboot_keeps_what_was_not_synced(bench: Lab) -> None:
+    bench.run(f"{SYNCED}; {UNSYNCED}")
+    bench.soft_reboot()
+    bench.wait_up()
+    assert bench.run("cat /data/unsynced /data/synced").split() == ["unsynced", "synced"]
+
+
+def test_a_cut_loses_what_was_not_synced(bench: Lab) -> None:
+    bench.run(f"{SYNCED}; {UNSYNCED}")
+    bench.board.cut_power(lambda log: CrashPoint(len(log), unflushed(bench, len(log))))
+    bench.power_on(off_for=0.5)
+    bench.wait_up()
+    assert bench.run("ls /data/unsynced 2>/dev/null; cat /data/synced").split() == ["synced"]
+
+
+def test_the_button_restarts_the_same_machine(bench: Lab) -> None:
+    before = bench.run("cat /proc/sys/kernel/random/boot_id")
+    bench.reset()
+    bench.wait_up()
+    assert bench.run("cat /proc/sys/kernel/random/boot_id") != before
+    assert bench.board.power_ons == 1
 
 
 def test_the_same_seed_gives_the_same_disk(bench: Lab, tmp_path: Path) -> None:
-    try:
-        bench.join()
-        bench.deploy("b")
-        point = bench.cut_power(writes(40, to="passive", after="slot.write"))
-        log, layout = bench.board.log, bench.board.spec.layout
-        assert flushes(log.operations) > 0
-        files = []
-        for copy in ("one", "two"):
-            again = choose(log.operations, point.position, layout, lose="some", seed=99)
-            extents = crash_extents(log, again, layout)
-            write_overlay(tmp_path / copy, bench.board.media.base, layout.size, extents)
-            files.append((tmp_path / copy).read_bytes())
-        assert files[0] == files[1]
-        assert CrashPoint.parse(str(point)) == point
-    finally:
-        bench.close()
+    bench.deploy("b")
+    point = bench.cut_power(writes(40, to="passive", after="slot.write"))
+    log, layout = bench.board.log, bench.board.spec.layout
+    assert flushes(log.operations) > 0
+    assert CrashPoint.parse(str(point)) == point
+    files = []
+    for copy in ("one", "two"):
+        again = choose(log.operations, point.position, layout, lose="some", seed=99)
+        write_overlay(tmp_path / copy, bench.board.media.base, layout.size, crash_extents(log, again, layout))
+        files.append((tmp_path / copy).read_bytes())
+    assert files[0] == files[1]

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The new version's kernel hangs before it does anything: U-Boot's watchdog brings the old version back."""
+
+import allure
+
+from harness.lab import Lab
+
+
+@allure.severity(allure.severity_level.CRITICAL)
+def test_kernel_hangs(lab: Lab) -> None:
+    """No kernel panics, no driver is loaded, and the board is reset all the same."""
+    lab.deploy("kernel-hangs")
+    lab.claim("old", did="No cut: the new kernel hangs")
