@@ -14,10 +14,10 @@ prove: setup ## build the images and cut the power of one board at the worst mom
 	@$(BIN)/bootproof run prove
 
 test: setup-tests lint ## check and test the tools themselves
-	$(BIN)/pytest tests/
+	$(BIN)/pytest -n 2 tests/
 
 scenarios: setup ## run every scenario
-	$(BIN)/pytest --tell scenarios/
+	$(BIN)/pytest -n 2 scenarios/
 
 lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/ruff check

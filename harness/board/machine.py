@@ -89,6 +89,8 @@ class Board:
         try:
             self._console = Console(wiring.console, self.folder / f"console-{number}.log", deadline)
             self._monitor = Monitor(wiring.monitor, deadline)
+            if self._log is not None:
+                self._log.close()
             self._log = WriteLog(wiring.log)
         except (GuestFault, HostProblem) as error:
             said = self._process.said()

@@ -21,10 +21,11 @@ SYNCED = "echo synced > /data/synced && sync"
 @pytest.fixture
 def bench(tmp_path: Path, catalogue: Catalogue) -> Iterator[Lab]:
     folder = RunFolder(tmp_path, "board", 5)
-    with contextlib.closing(Events(folder / "events.jsonl")) as events:
-        with contextlib.closing(Lab(catalogue, folder, events, 5)) as lab:
-            lab.join()
-            yield lab
+    with contextlib.ExitStack() as ends:
+        events = ends.enter_context(contextlib.closing(Events(folder / "events.jsonl")))
+        lab = ends.enter_context(contextlib.closing(Lab(catalogue, folder, events, 5)))
+        lab.join()
+        yield lab
 
 
 def unflushed(lab: Lab, position: int) -> frozenset[int]:
