@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
 import zlib
@@ -74,15 +75,15 @@ def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iter
     folder = RunFolder(config.getoption("--runs"), _name(request.node), seed)
     events = Events(folder / "events.jsonl", (Narrator(config.getoption("--tell")).hear,))
     folder.write("about.json", {"scenario": request.node.nodeid, "seed": config.stash[SEED], **about(catalogue)})
-    lab = Lab(catalogue, folder, events, seed)
+    config.stash[FOLDERS].append(folder.path)
     try:
-        lab.join()
-        yield lab
+        with contextlib.closing(events), contextlib.closing(Lab(catalogue, folder, events, seed)) as lab:
+            try:
+                lab.join()
+                yield lab
+            finally:
+                config.stash[ROWS].extend(lab.rows)
     finally:
-        lab.close()
-        events.close()
-        config.stash[ROWS].extend(lab.rows)
-        config.stash[FOLDERS].append(folder.path)
         report = request.node.stash.get(REPORTS, {}).get("call")
         if report is not None and report.passed and not config.getoption("--keep"):
             folder.drop_bulk()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from harness.clock import Deadline, poll
 from harness.errors import HostProblem
 from harness.judge import ServerRecord
 from harness.process import Process
+from images.run import run
 
 START_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
@@ -40,15 +42,23 @@ class Server:
         start = [sys.executable, "-m", "server_stub", "start", "--dir", str(folder / "server"), "--json"]
         start += ["--listen", "127.0.0.1:0", "--host", board_host]
         self._process = Process(start, stderr=folder / "server.log", stdout=subprocess.PIPE)
-        line = self._process.stdout.readline()
+        self._http = requests.Session()
+        try:
+            self._begin(folder, password)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, folder: Path, password: str) -> None:
+        """Wait until the server listens, and log in to it."""
+        readable, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
+        line = self._process.stdout.readline() if readable else b""
         if not line:
-            self._process.kill()
             raise HostProblem(f"The server did not start: {self._process.said()}", "See server.log in the run folder.")
         ready = json.loads(line)
         self.url: str = ready["url"]
         self.ca = Path(ready["ca"])
         self._add_user(folder, password)
-        self._http = requests.Session()
         self._http.verify = str(self.ca)
         self._http.trust_env = False
         token = self._call("POST", "/useradm/auth/login", auth=(USER, password)).text
@@ -121,13 +131,11 @@ class Server:
         secret = folder / "password"
         secret.write_text(password)
         secret.chmod(0o600)
-        from images.run import run
-
-        run(
-            [sys.executable, "-m", "server_stub", "user", "add", USER, "--password-stdin", "--dir", folder / "server"],
-            stdin=secret,
-        )
-        secret.unlink()
+        add = [sys.executable, "-m", "server_stub", "user", "add", USER, "--password-stdin"]
+        try:
+            run([*add, "--dir", folder / "server"], stdin=secret)
+        finally:
+            secret.unlink()
 
     def _call(self, method: str, path: str, *, version: str = "", **options: Any) -> requests.Response:
         base = f"/api/management/{version}" if version else API

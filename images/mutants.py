@@ -28,11 +28,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted fault, and the scenario that must catch it (file and test below `scenarios/`)."""
+    """One planted fault, and the scenario that must catch it (file and test below `scenarios/`), by which rule."""
 
     name: str
     plants: str
     caught_by: str
+    rule: str  # of the verdict, which must be violated
     changes: tuple[Change, ...] = ()
     redundant_environment: bool = True
 
@@ -70,7 +71,8 @@ MUTANTS: dict[str, Mutant] = {
         Mutant(
             "no-flush",
             "the slot is neither flushed, read back nor closed before the flip",
-            caught_by="test_cut_inside_flip.py::test_cut_inside_flip_whole[unflushed]",
+            caught_by="test_cut_inside_flip.py::test_cut_inside_flip_whole",
+            rule="slot",
             changes=(
                 Change("slots.py", "        os.fsync(self._fd)\n", ""),
                 # Reading back and closing push everything to the medium, too.
@@ -86,7 +88,8 @@ MUTANTS: dict[str, Mutant] = {
         Mutant(
             "two-step-flip",
             "the flip is made in two environment writes",
-            caught_by="test_cut_inside_flip.py::test_cut_inside_flip_whole[unflushed]",
+            caught_by="test_cut_inside_flip.py::test_cut_inside_flip_whole",
+            rule="commit",
             changes=(
                 Change(
                     "bootenv.py",
@@ -99,6 +102,7 @@ MUTANTS: dict[str, Mutant] = {
             "commit-unheard",
             "the commit is made before the server has heard from the new system",
             caught_by="test_cut_around_commit.py::test_cut_after_commit",
+            rule="commit",
             changes=(
                 Change("machine/actions.py", '            self._must_tell(update, "installing")\n', ""),
                 Change(
@@ -113,6 +117,7 @@ MUTANTS: dict[str, Mutant] = {
             "success-without-reboot",
             "success is reported as soon as the slot is written, and nothing is rebooted",
             caught_by="test_clean_update.py::test_clean_update",
+            rule="trial",
             changes=(
                 Change(
                     "machine/tables.py",
@@ -125,6 +130,7 @@ MUTANTS: dict[str, Mutant] = {
             "single-environment",
             "the environment has one copy only",
             caught_by="test_cut_inside_flip.py::test_cut_inside_flip_torn",
+            rule="environment",
             changes=(Change("/etc/fw_env.config", "/dev/mmcblk0    0x800000  0x10000\n", ""),),
             redundant_environment=False,
         ),
@@ -132,6 +138,7 @@ MUTANTS: dict[str, Mutant] = {
             "any-key",
             "signatures are not looked at",
             caught_by="test_wrong_key.py::test_wrong_key",
+            rule="expected",
             changes=(Change("install/rootfs.py", "    return keys\n", "    return []\n"),),
         ),
     )

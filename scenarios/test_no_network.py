@@ -10,4 +10,4 @@ from harness.lab import Lab
 def test_no_network(lab: Lab) -> None:
     """A version that cannot be reached must not be kept."""
     lab.deploy("no-network")
-    lab.claim("old", did="No cut: no network in the new version")
+    lab.claim_undone("release-no-network is up", did="No cut: no network in the new version")

@@ -14,3 +14,5 @@ def test_stateless(lab: Lab) -> None:
     lab.wait_up()
     lab.run("test $(cat /data/mark) = kept")
     lab.claim_slot("a", holds="a")
+    lab.claim_untouched("rootfs-a")
+    lab.claim_quiet()

@@ -10,5 +10,5 @@ from harness.lab import Lab
 def test_wrong_key(lab: Lab) -> None:
     """The refusal comes before the first byte of the slot."""
     lab.deploy("b", signer="stranger")
-    lab.claim("old", did="No cut: signed by a stranger")
+    lab.claim_refused("signature", did="No cut: signed by a stranger")
     lab.claim_untouched("rootfs-b")

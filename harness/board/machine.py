@@ -65,6 +65,10 @@ class Board:
     def on(self) -> bool:
         return self._process is not None and self._process.running
 
+    def said(self) -> str:
+        """The end of what QEMU itself has complained of."""
+        return self._process.said() if self._process else ""
+
     def power_on(self) -> None:
         """Make a disk from the media and start the machine.
 
@@ -73,8 +77,7 @@ class Board:
         """
         if self.on:
             raise HarnessBug("The board is on already.")
-        self.power_ons += 1
-        number = self.power_ons
+        number = self.power_ons + 1
         wiring = Wiring(
             overlay=self.folder / f"disk-{number}.qcow2",
             log=self.folder / f"write-{number}.log",
@@ -92,6 +95,7 @@ class Board:
             if self._log is not None:
                 self._log.close()
             self._log = WriteLog(wiring.log)
+            self.power_ons = number
         except (GuestFault, HostProblem) as error:
             said = self._process.said()
             self.kill()

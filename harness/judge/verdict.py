@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Literal
 
-from harness.judge.bootenv import Environment, Slot
+from harness.judge.bootenv import SLOTS, Environment, Slot
 from harness.judge.bootmodel import NextBoot, next_boot
-from harness.judge.evidence import SAYS_NEW, SAYS_OLD, Evidence
+from harness.judge.evidence import SAYS_NEW, SAYS_OLD, Evidence, ServerRecord
 
 Expectation = Literal["old", "new", "either"]
 
@@ -83,7 +83,7 @@ def judge_cut(evidence: Evidence, *, commit_reported: bool | None = None) -> Ver
         findings.append(_allowed(evidence, boot, image, commit_reported))
     if evidence.server and evidence.server.status in SAYS_NEW and image is not None:
         findings.append(_kept(evidence, boot, image))
-    return _verdict(evidence, [*findings, _partitions(evidence)])
+    return _verdict(evidence, [*findings, _partitions(evidence), _console(evidence)])
 
 
 def judge_settled(evidence: Evidence, *, expect: Expectation) -> Verdict:
@@ -102,15 +102,14 @@ def judge_settled(evidence: Evidence, *, expect: Expectation) -> Verdict:
     image = evidence.slots.get(evidence.running) if evidence.running else None
     if image in (evidence.old, evidence.new):
         findings.append(_expected(evidence, image, expect))
-        findings += [_agrees(evidence, evidence.server.status, image)] if evidence.server else []
+        if evidence.server:
+            findings += [_agrees(evidence, evidence.server.status, image), _told_once(evidence.server)]
+    if image == evidence.new and image != evidence.old:
+        findings.append(_beside(evidence))
     findings += [
         _partitions(evidence),
         _quiet("data", "The data partition is whole.", evidence.data_complaints),
-        _quiet(
-            "console",
-            "The console shows no alarm.",
-            [f"The console shows {', '.join(evidence.alarms)}."] if evidence.alarms else (),
-        ),
+        _console(evidence),
     ]
     return _verdict(evidence, findings)
 
@@ -152,7 +151,10 @@ def _whole(evidence: Evidence, boot: NextBoot) -> Finding:
 def _fallback(evidence: Evidence, boot: NextBoot) -> Finding:
     if boot.second is None:
         return Finding("fallback", False, "The slot on trial has none to fall back to.")
-    return _image_in("fallback", "falls back to", evidence, boot.second)
+    image = evidence.slots.get(boot.second)
+    subject = f"Slot {boot.second.upper()}, which U-Boot falls back to,"
+    held, violated = f"{subject} is {image}, byte for byte.", f"{subject} is not {evidence.old}."
+    return _finding("fallback", image == evidence.old, held, violated)
 
 
 def _image_in(rule: str, verb: str, evidence: Evidence, slot: Slot) -> Finding:
@@ -219,3 +221,23 @@ def _agrees(evidence: Evidence, status: str | None, image: str | None) -> Findin
         return Finding("server", False, f"The server {told}, which is no final status.")
     says = f"The server was told '{status}', and {image} runs."
     return Finding("server", status in allowed, says)
+
+
+def _told_once(server: ServerRecord) -> Finding:
+    """A deployment ends once: success after failure, or failure after success, means that one of them was a lie."""
+    finals = {status in SAYS_NEW for status in server.history if status in SAYS_NEW + SAYS_OLD}
+    told = ", ".join(server.history)
+    return _finding("told-once", len(finals) < 2, "The server was told one end.", f"The server was told {told}.")
+
+
+def _beside(evidence: Evidence) -> Finding:
+    """Beside the new version the old one stays whole."""
+    other = next(slot for slot in SLOTS if slot != evidence.running)
+    subject = f"Slot {other.upper()}, beside {evidence.new},"
+    held, violated = f"{subject} is {evidence.old}, byte for byte.", f"{subject} is not {evidence.old} any more."
+    return _finding("beside", evidence.slots.get(other) == evidence.old, held, violated)
+
+
+def _console(evidence: Evidence) -> Finding:
+    shown = [f"The console shows {', '.join(evidence.alarms)}."] if evidence.alarms else ()
+    return _quiet("console", "The console shows no alarm.", shown)

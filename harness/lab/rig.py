@@ -6,10 +6,11 @@ from __future__ import annotations
 import contextlib
 import random
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from harness.board import Board, BoardSpec
 from harness.clock import Deadline, pause
-from harness.errors import Inconclusive
+from harness.errors import HarnessBug, Inconclusive
 from harness.evidence import Events, RunFolder
 from harness.faults.network import Relay
 from harness.judge import SLOTS, KnownImage, Slot
@@ -36,11 +37,11 @@ class Rig:
         self.random = random.Random(seed)
         self.running: Slot = "a"  # the slot that came up last
         self.wanted = FACTORY_VERSION  # the version that is deployed
-        self.deployment = self.device = ""
+        self.deployment = self.device = self.powered_at = ""
         self.known_images: dict[str, KnownImage] = {}
         self.expected_alarms: set[str] = set()
         self._console_read = self._deployments = 0
-        self._uploaded: set[str] = set()
+        self._uploaded: dict[str, str] = {}  # artifact name -> who signed it
         self._know(FACTORY_VERSION)
         with events.step("Start the server and provision a board"), contextlib.ExitStack() as undo:
             self.server = Server(folder.path)
@@ -77,6 +78,7 @@ class Rig:
             pause(off_for)
         self.events.emit("power-on", number=self.board.power_ons + 1)
         self._console_read = 0
+        self.powered_at = datetime.now(UTC).isoformat()
         self.board.power_on()
         self.folder.write("argv.json", self.board.argv)
 
@@ -90,7 +92,6 @@ class Rig:
 
     def join(self) -> None:
         """Switch a new board on and accept it on the server."""
-        self.expected_alarms.add("bad-environment")  # the card of a new board is empty
         self.power_on()
         self.wait_up()
         with self.events.step("Accept the device on the server"):
@@ -124,7 +125,8 @@ class Rig:
         with self.events.step(f"Deploy version {version}" + ("" if signer == "release" else f", signed by a {signer}")):
             if name not in self._uploaded:
                 self.server.upload(artifact)
-                self._uploaded.add(name)
+            if self._uploaded.setdefault(name, signer) != signer:
+                raise HarnessBug(f"The server has {name} signed by {self._uploaded[name]} already.")
             self._know(version)
             self.wanted = version
             self._deployments += 1

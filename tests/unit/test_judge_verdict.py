@@ -69,13 +69,13 @@ class TestCut:
     @pytest.mark.parametrize(
         ("evidence", "rules"),
         [
-            (CUT, ["environment", "slot", "fallback", "commit", "partitions"]),
-            (FINAL, ["environment", "slot", "commit", "partitions"]),
-            (replace(CUT, environment=env("a")), ["environment", "slot", "commit", "partitions"]),
+            (CUT, ["environment", "slot", "fallback", "commit", "partitions", "console"]),
+            (FINAL, ["environment", "slot", "commit", "partitions", "console"]),
+            (replace(CUT, environment=env("a")), ["environment", "slot", "commit", "partitions", "console"]),
             (replace(CUT, environment=env("a"), slots={"a": "v1", "b": None}), None),
             (replace(CUT, environment=env("a"), server=ServerRecord(None)), None),
-            (replace(CUT, server=None), ["environment", "slot", "fallback", "partitions"]),
-            (replace(FINAL, server=SETTLED.server), ["environment", "slot", "commit", "kept", "partitions"]),
+            (replace(CUT, server=None), ["environment", "slot", "fallback", "partitions", "console"]),
+            (replace(FINAL, server=SETTLED.server), ["environment", "slot", "commit", "kept", "partitions", "console"]),
             (replace(CUT, environment=env("b", upgrade_available="1", bootcount="1")), None),
             (replace(FINAL, new="v1", slots={"a": "v1", "b": "v1"}, server=ServerRecord(None)), None),
         ],
@@ -105,7 +105,9 @@ class TestCut:
             ("commit", replace(CUT, environment=env("a", upgrade_available="1", bootcount="1"))),
             ("kept", replace(CUT, environment=env("a"), server=SETTLED.server)),
             ("kept", replace(CUT, server=SETTLED.server)),
+            ("fallback", replace(CUT, slots={"a": "v2", "b": "v2"})),
             ("partitions", replace(CUT, partition_complaints=("The primary partition table is broken.",))),
+            ("console", replace(CUT, alarms=("kernel-oops",))),
         ],
     )
     def test_a_violation_fails_its_rule_alone(self, rule: str, evidence: Evidence) -> None:
@@ -124,7 +126,8 @@ class TestCut:
 
 class TestSettled:
     RULES = ("settled", "environment", "trial", "slot", "running")
-    MORE = ("expected", "server", "partitions", "data", "console")
+    AGREED = ("expected", "server", "told-once")
+    LAST = ("partitions", "data", "console")
 
     @pytest.mark.parametrize(
         ("evidence", "expect"),
@@ -142,7 +145,9 @@ class TestSettled:
         verdict = judge_settled(evidence, expect=expect)
 
         assert verdict.outcome is Outcome.HELD
-        assert tuple(finding.rule for finding in verdict.findings) == self.RULES + self.MORE
+        beside = ("beside",) if evidence.slots["b"] == "v2" and evidence.running == "b" else ()
+        rules = self.RULES + self.AGREED + beside + self.LAST
+        assert tuple(finding.rule for finding in verdict.findings) == rules
 
     def test_without_a_server_there_is_nothing_to_agree_with(self) -> None:
         verdict = judge_settled(replace(SETTLED, server=None), expect="new")
@@ -154,7 +159,7 @@ class TestSettled:
         ("rule", "evidence"),
         [
             ("settled", replace(SETTLED, settled=False)),
-            ("environment", replace(SETTLED, environment=NO_ENVIRONMENT, slots={"a": "v2"}, running="a")),
+            ("environment", replace(SETTLED, environment=NO_ENVIRONMENT, slots={"a": "v2", "b": "v1"}, running="a")),
             ("trial", replace(SETTLED, environment=env("b", upgrade_available="1", bootcount="0"))),
             ("trial", replace(SETTLED, environment=env("b", upgrade_available="1", bootcount="1"))),
             ("slot", replace(SETTLED, slots={"a": "v1", "b": None})),
@@ -162,12 +167,16 @@ class TestSettled:
             ("slot", replace(SETTLED, environment=env("b", mender_boot_part_hex="1"))),
             ("slot", replace(SETTLED, environment=env("b", bootcmd="false"))),
             ("running", replace(SETTLED, running=None)),
-            ("running", replace(SETTLED, running="a", slots={"a": "v2", "b": "v2"})),
+            ("running", replace(SETTLED, running="a", slots={"a": "v2", "b": "v1"})),
             ("expected", replace(BACK, slots={"a": "v1", "b": "v2"})),
             ("server", replace(SETTLED, server=ServerRecord(None))),
             ("server", replace(SETTLED, server=ServerRecord("installing", REPORTED))),
             ("server", replace(SETTLED, server=ServerRecord("failure"))),
             ("server", replace(SETTLED, server=ServerRecord("aborted"))),
+            ("told-once", replace(SETTLED, server=ServerRecord("success", (*REPORTED, "failure", "success")))),
+            ("told-once", replace(SETTLED, server=ServerRecord("success", (*REPORTED, "success", "failure")))),
+            ("beside", replace(SETTLED, slots={"a": None, "b": "v2"})),
+            ("beside", replace(SETTLED, slots={"a": "v2", "b": "v2"})),
             ("partitions", replace(SETTLED, partition_complaints=("The protective MBR is broken.",))),
             ("data", replace(SETTLED, data_complaints=("The file /canary is gone from the data partition.",))),
             ("console", replace(SETTLED, alarms=("kernel-panic", "io-error"))),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long to wait between tries, and when to stop (mender-internals 2.7)."""
+"""How long to wait between tries, and when to stop."""
 
 from __future__ import annotations
 

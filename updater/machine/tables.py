@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole course of an update as two tables: what follows what, and where to go on after the power has failed.
 
-The names that are stored are Mender's (mender-internals 2.4).  A state is stored *before* its work begins, so a
+The names that are stored are Mender's.  A state is stored *before* its work begins, so a
 stored name means: this work may have begun, and may have been done in part or whole.
 """
 

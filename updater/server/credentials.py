@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this device proves itself with: its key, and the request to be let in, signed with it.
 
-The request holds no time and no nonce (mender-internals 4.1), so a signed one stays good for as long as identity and
+The request holds no time and no nonce, so a signed one stays good for as long as identity and
 key do.  It is kept, because loading the cryptography library costs a small device seconds at every start.
 """
 

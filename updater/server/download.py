@@ -2,7 +2,7 @@
 """An artifact as a stream of bytes that survives broken connections.
 
 After a break the rest is asked for by range, so no byte is delivered twice.  The rules are those that both
-generations of Mender's clients rely on (mender-internals 7.4).
+generations of Mender's clients rely on.
 """
 
 from __future__ import annotations

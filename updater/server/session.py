@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device API: every call that a device makes, with the token it needs (mender-internals 4.1 to 4.3)."""
+"""The device API: every call that a device makes, with the token it needs."""
 
 from __future__ import annotations
 

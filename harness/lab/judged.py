@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A rig whose board is judged: what is claimed of it, and what each claim looks at."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from harness.board.machine import Media
+from harness.clock import Deadline, poll
+from harness.errors import ClaimViolated, HarnessBug, HostProblem, Inconclusive
+from harness.evidence import Events, Row, RunFolder
+from harness.judge import (
+    SLOTS,
+    Environment,
+    Evidence,
+    Outcome,
+    ServerRecord,
+    Slot,
+    Verdict,
+    alarms,
+    identify,
+    judge_cut,
+    judge_settled,
+    parse_text,
+    read_environment,
+)
+from harness.judge.verdict import Expectation
+from harness.lab.device import keepsakes
+from harness.lab.observe import Known, Moment, gather
+from harness.lab.rig import Rig
+from harness.storage import CrashPoint, flushes, open_epoch
+from images.catalogue import FACTORY_VERSION, Catalogue
+
+OTHER: dict[Slot, Slot] = {"a": "b", "b": "a"}
+LOOK_SECONDS = 0.05  # between looks at the server
+
+
+class JudgedRig(Rig):
+    """Keeps what the verdicts need: rows of the table, what was heard, what ran before."""
+
+    def __init__(self, catalogue: Catalogue, folder: RunFolder, events: Events, seed: int) -> None:
+        super().__init__(catalogue, folder, events, seed)
+        self.rows: list[Row] = []
+        self.cuts: list[str] = []
+        self.version = FACTORY_VERSION  # what ran when the last claim was made
+        self._flushes = 0
+        self._heard = b""  # what earlier power-ons said since then
+        self._judged = b""  # what the last verdict has heard
+        self._listened = 0  # how much of this power-on's console that was
+        self._defaults = parse_text(catalogue.default_environment())
+
+    def join(self) -> None:
+        """Switch a new board on, accept it on the server, and see that it came up as a new board should."""
+        super().join()
+        self.claim_quiet("bad-environment")  # the card of a new board is empty
+
+    def settle(self) -> bool:
+        """Wait until the board has stopped changing: its deployment has ended and it has asked for work since."""
+
+        def ended() -> bool:
+            if not self.board.on:
+                raise HostProblem(f"QEMU has ended by itself: {self.board.said()}", "See qemu.log in the run folder.")
+            finished = self.server.finished_at(self.deployment, self.device)
+            if finished is None:
+                return False
+            return _time(self.server.last_poll(self.device)) > max(_time(finished), _time(self.powered_at))
+
+        with self.events.step("Wait until the board has settled"):
+            return bool(poll(ended, Deadline(self.timeouts.settle), every=LOOK_SECONDS))
+
+    def claim(self, expect: Expectation, *, did: str = "") -> Verdict:
+        """Wait until the board has settled, and judge it as it would be if the power failed now.
+
+        Raises:
+            ClaimViolated: it is not as claimed.
+            Inconclusive: nothing can be said.
+        """
+        if self.wanted == self.version:
+            raise HarnessBug(f"Version {self.wanted} ran before it was deployed, so old and new are the same.")
+        settled = self.settle()
+        media = self._media_now()
+        record = self._record()
+        evidence = self._gather(media, record=record, with_data=True, settled=settled)
+        verdict = judge_settled(evidence, expect=expect)
+        self._conclude(did, evidence, media, verdict)
+        self.version = evidence.slots.get(self.running) or self.version
+        self._keep("settled", verdict)
+        return verdict
+
+    def claim_undone(self, *shows: str, did: str) -> Verdict:
+        """The new version was written and started, failed, and the old one is back.
+
+        Raises:
+            ClaimViolated: the board is not on the old version, or not whole.
+            Inconclusive: the new version was never tried, or the console did not show all of `shows`.
+        """
+        verdict = self.claim("old", did=did)
+        record = self._record()
+        written = self.rows[-1].slots[OTHER[self.running]][0]
+        if record is None or "rebooting" not in record.history or written != self.wanted:
+            raise Inconclusive(f"Version {self.wanted} was never tried: the server was told {record}.")
+        for pattern in shows:
+            if not re.search(pattern.encode(), self._judged):
+                raise Inconclusive(f"The console did not show '{pattern}', so the fault may not have been met.")
+        return verdict
+
+    def claim_refused(self, because: str, *, did: str) -> Verdict:
+        """The new version was refused, for the reason that the pattern says, and the old one runs on.
+
+        Raises:
+            ClaimViolated: the board is not on the old version, or not whole.
+            Inconclusive: it was refused for another reason.
+        """
+        verdict = self.claim("old", did=did)
+        said = self.server.log(self.deployment, self.device)
+        self.folder.write("deployment-log.json", said.splitlines())
+        if not re.search(because, said):
+            raise Inconclusive(f"The update was not refused because of '{because}': {said.strip()[-300:]}")
+        return verdict
+
+    def claim_quiet(self, *expected: str) -> None:
+        """The console has shown no alarm since the last claim, but those that are expected.
+
+        Raises:
+            ClaimViolated: it has.
+        """
+        found = alarms(self._listen(), expected)
+        self._begin_anew()
+        self._say_claim(not found, f"the console shows no alarm (it shows {', '.join(found) or 'none'})")
+
+    def claim_on_trial(self, *, did: str = "") -> Verdict:
+        """Wait until a system has come up after a cut, and see that it is the new one, on trial.
+
+        Raises:
+            ClaimViolated: it is not.
+        """
+        slot = self.wait_up()
+        media = self._media_now()
+        evidence = self._gather(media, record=self._record(), with_data=False)
+        verdict = judge_cut(evidence)
+        self._conclude(did, evidence, media, verdict)
+        self._keep("on trial", verdict)
+        if evidence.slots[slot] != self.wanted or not evidence.environment.upgrade_available:
+            raise ClaimViolated(
+                f"Slot {slot} came up with {evidence.slots[slot]}, which is not {self.wanted} on trial."
+            )
+        return verdict
+
+    def claim_slot(self, slot: Slot, *, holds: str) -> None:
+        """The slot is byte for byte that version.
+
+        Raises:
+            ClaimViolated: it is not.
+        """
+        found = identify(self._media_now().view, self.board.spec.layout, slot, tuple(self.known_images.values()))
+        self._say_claim(found == holds, f"slot {slot.upper()} is byte for byte version {holds}")
+
+    def _say_claim(self, holds: bool, claim: str) -> None:
+        self.events.emit("claim", holds=holds, says=f"  {'Holds' if holds else 'Violated'}: {claim}")
+        self.folder.append("claims.json", {"claim": claim, "holds": holds})
+        if not holds:
+            raise ClaimViolated(f"It does not hold that {claim}.")
+
+    def expect_alarms(self, *names: str) -> None:
+        """These alarms on the console belong to the scenario, until the next claim."""
+        self.expected_alarms.update(names)
+
+    def environment(self) -> Environment:
+        """U-Boot's environment as the card holds it since the last cut."""
+        return read_environment(self.board.media.view, self.board.spec.layout)
+
+    def _media_now(self) -> Media:
+        """The media as they would be if the power failed now and nothing un-flushed survived."""
+        log = self.board.log
+        log.poll()
+        position = len(log.operations)
+        lost = frozenset(one.index for one in open_epoch(log.operations, position, self.board.spec.layout))
+        return Media(self.board.media.base, self.board.surviving(CrashPoint(position, lost)))
+
+    def _gather(self, media: Media, *, record: ServerRecord | None, with_data: bool, settled: bool = True) -> Evidence:
+        moment = Moment(
+            old=self.version, new=self.wanted, server=record, console=self._listen(),
+            expected_alarms=self.expected_alarms, settled=settled,
+            has_flushes=self._flushes + flushes(self.board.log.operations) > 0,
+        )  # fmt: skip
+        known = Known(self.board.spec.layout, self._defaults, tuple(self.known_images.values()), keepsakes(self.seed))
+        return gather(media.view, known, moment, with_data=with_data)
+
+    def _conclude(self, did: str, evidence: Evidence, media: Media, verdict: Verdict) -> None:
+        """Add a row, and begin the next stretch from here."""
+        slot = evidence.running
+        self.rows.append(
+            Row(
+                did=did or (self.cuts[-1] if self.cuts else "no cut"),
+                booted=f"slot {slot.upper()}, version {evidence.slots[slot] or 'unknown'}" if slot else "nothing",
+                slots={
+                    name: (evidence.slots[name] or "neither", self._digest(name, evidence, media)) for name in SLOTS
+                },
+                told=(evidence.server.status if evidence.server else None) or "nothing",
+                outcome=verdict.outcome.value,
+            )
+        )
+        self.running = slot or self.running
+        self._begin_anew()
+
+    def _digest(self, slot: Slot, evidence: Evidence, media: Media) -> str:
+        image = self.known_images.get(evidence.slots[slot] or "")
+        place = self.board.spec.layout.partition(f"rootfs-{slot}")
+        return image.sha256 if image else media.view.digest(place.start, self.known_images[FACTORY_VERSION].size)
+
+    def _keep(self, when: str, verdict: Verdict) -> None:
+        self.folder.append("verdicts.json", {"when": when, **verdict.as_dict()})
+        self.events.emit("verdict", when=when, outcome=verdict.outcome.value, says=verdict.sentence)
+        if verdict.outcome is Outcome.VIOLATED:
+            raise ClaimViolated(verdict.sentence)
+        if verdict.outcome is Outcome.INCONCLUSIVE:
+            raise Inconclusive(verdict.sentence)
+
+    def _record(self) -> ServerRecord | None:
+        return self.server.record(self.deployment, self.device) if self.deployment else None
+
+    def _listen(self) -> bytes:
+        """What the board has said since the last claim, over all its power-ons."""
+        text = self.board.console.text
+        self._listened = len(text)
+        self._judged = self._heard + text[self._console_read :]
+        return self._judged
+
+    def _begin_anew(self) -> None:
+        """What has been judged is judged; what the board said in the meantime is for the next claim."""
+        self._heard = b""
+        self._console_read = self._listened
+        self.expected_alarms.clear()
+
+
+def _time(text: str) -> datetime:
+    """A time as the server writes it; what never happened was long ago."""
+    return datetime.fromisoformat(text or "1970-01-01T00:00:00+00:00")
