@@ -54,7 +54,7 @@ def main() -> None:
             point = choose(log.operations, position, layout, lose="some", seed=number)
             extents = crash_extents(log, point, layout).over(before.extents)
             write_overlay(folder / "disk-cut.qcow2", before.base, layout.size, extents)
-            moment = Moment(old="a", new="b", server=None, console=b"", expected_alarms=())
+            moment = Moment(old="a", new="b", server=None, console=b"", running=None, expected_alarms=())
             judge_cut(gather(DiskView(before.base, extents), known, moment, with_data=False))
             taken.append(time.monotonic() - began)
     finally:

@@ -27,7 +27,7 @@ from harness.judge import (
 )
 from harness.judge.verdict import Expectation
 from harness.lab.device import keepsakes
-from harness.lab.observe import Known, Moment, gather
+from harness.lab.observe import Known, Moment, gather, running_slot
 from harness.lab.rig import Rig
 from harness.storage import CrashPoint, flushes, open_epoch
 from images.catalogue import FACTORY_VERSION, Catalogue
@@ -181,6 +181,7 @@ class JudgedRig(Rig):
     def _gather(self, media: Media, *, record: ServerRecord | None, with_data: bool, settled: bool = True) -> Evidence:
         moment = Moment(
             old=self.version, new=self.wanted, server=record, console=self._listen(),
+            running=running_slot(self.board.console.text),
             expected_alarms=self.expected_alarms, settled=settled,
             has_flushes=self._flushes + flushes(self.board.log.operations) > 0,
         )  # fmt: skip

@@ -43,7 +43,8 @@ class Moment:
     old: str
     new: str
     server: ServerRecord | None
-    console: bytes  # everything said since the last verdict
+    console: bytes  # everything said since the last claim
+    running: Slot | None  # what came up last since the board was switched on
     expected_alarms: Collection[str]
     settled: bool = True
     has_flushes: bool = True
@@ -65,7 +66,7 @@ def gather(medium: Medium, known: Known, moment: Moment, *, with_data: bool) -> 
         data_complaints=data.complaints(medium, known.layout, known.keepsakes) if with_data else (),
         alarms=alarms(moment.console, moment.expected_alarms),
         server=moment.server,
-        running=running_slot(moment.console),
+        running=moment.running,
         faults_fired=True,  # one that did not fire has ended the run already,
         settled=moment.settled,
         old=moment.old,
