@@ -258,7 +258,8 @@ def test_planted_faults_have_names_and_fit_what_they_change() -> None:
 
 @pytest.mark.parametrize("old", ["this text is nowhere", "import "])
 def test_a_planted_fault_that_does_not_fit_once_is_an_error(old: str) -> None:
-    wrong = Mutant("wrong", "nothing", "nobody", (Change("slots.py", old, "x"),))
+    change = Change("slots.py", old, "x")
+    wrong = Mutant("wrong", "nothing", caught_by="nobody", rule="none", changes=(change,))
     with pytest.raises(ImageError, match=r"Mutant 'wrong' no longer fits slots\.py"):
         wrong.edits()
 
