@@ -3,11 +3,8 @@
 
 import allure
 
-from harness.faults.power import mark, writes
+from harness.faults.power import mark
 from harness.lab import Lab
-
-SECTORS = 128  # of one environment copy; only the first few hold text
-TEXT_SECTORS = 3
 
 
 @allure.severity(allure.severity_level.BLOCKER)
@@ -23,11 +20,7 @@ def test_cut_before_commit(lab: Lab) -> None:
 def test_cut_inside_commit(lab: Lab) -> None:
     """A torn commit has not happened."""
     lab.deploy("b")
-    lab.cut_power(
-        writes(lab.random.randint(1, TEXT_SECTORS), to="card", after="commit.begin"),
-        tear=True,
-        says="Cut inside the commit's write, a sector is torn",
-    )
+    lab.cut_inside_env_write(after="commit.begin", says="Cut inside the commit's write, a sector is torn")
     lab.power_on()
     lab.claim("old")
 
@@ -36,10 +29,6 @@ def test_cut_inside_commit(lab: Lab) -> None:
 def test_cut_after_commit(lab: Lab) -> None:
     """What was committed stays committed, and is never reported as a failure."""
     lab.deploy("b")
-    lab.cut_power(
-        writes(SECTORS, to="card", after="commit.begin"),
-        lose="unflushed",
-        says="Cut right after the commit's last sector",
-    )
+    lab.cut_after_env_write(after="commit.begin", says="Cut right after the commit's last sector")
     lab.power_on()
     lab.claim("new")

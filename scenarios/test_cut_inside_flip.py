@@ -3,22 +3,14 @@
 
 import allure
 
-from harness.faults.power import writes
 from harness.lab import Lab
-
-SECTORS = 128  # of one environment copy; only the first few hold text
-TEXT_SECTORS = 3
 
 
 @allure.severity(allure.severity_level.BLOCKER)
 def test_cut_inside_flip_torn(lab: Lab) -> None:
     """A torn sector leaves the other copy in force: the flip has not happened, the old version runs on."""
     lab.deploy("b")
-    lab.cut_power(
-        writes(lab.random.randint(1, TEXT_SECTORS), to="card", after="install.flip"),
-        tear=True,
-        says="Cut inside the flip, a sector is torn",
-    )
+    lab.cut_inside_env_write(after="install.flip", says="Cut inside the flip, a sector is torn")
     lab.power_on()
     lab.claim("old")
 
@@ -27,10 +19,6 @@ def test_cut_inside_flip_torn(lab: Lab) -> None:
 def test_cut_inside_flip_whole(lab: Lab) -> None:
     """The copy's last sector is written and nothing after it: the flip stands alone, and the new version is whole."""
     lab.deploy("b")
-    lab.cut_power(
-        writes(SECTORS, to="card", after="install.flip"),
-        lose="unflushed",
-        says="Cut right after the flip's last sector",
-    )
+    lab.cut_after_env_write(after="install.flip", says="Cut right after the flip's last sector")
     lab.power_on()
     lab.claim("new")

@@ -6,8 +6,6 @@ import allure
 from harness.faults.power import mark, writes
 from harness.lab import Lab
 
-TEXT_SECTORS = 3  # of an environment copy that hold text
-
 
 @allure.severity(allure.severity_level.BLOCKER)
 def test_prove(lab: Lab) -> None:
@@ -26,12 +24,10 @@ def test_prove(lab: Lab) -> None:
     lab.claim("new")
 
     lab.deploy("c")
-    sector = lab.random.randint(1, TEXT_SECTORS)
-    lab.cut_power(writes(sector, to="card", after="reboot"), tear=True, says="Cut inside U-Boot's own write")
+    lab.cut_inside_env_write(after="reboot", says="Cut inside U-Boot's own write")
     lab.power_on()
     lab.claim_on_trial()
-    sector = lab.random.randint(1, TEXT_SECTORS)
-    lab.cut_power(writes(sector, to="card", after="commit.begin"), tear=True, says="Cut during the commit")
+    lab.cut_inside_env_write(after="commit.begin", says="Cut during the commit")
     lab.power_on()
     lab.claim("old")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from harness.clock import Deadline
 from harness.errors import GuestFault, Inconclusive
 from harness.faults.power import Moment as When
-from harness.faults.power import Watch, area
+from harness.faults.power import Watch, area, writes
 from harness.judge import judge_cut
 from harness.lab.judged import OTHER, JudgedRig
 from harness.storage import (
@@ -27,7 +27,9 @@ from harness.storage import (
     open_epoch,
     summary,
 )
+from images.layout import SECTOR
 
+TEXT_SECTORS = 3  # of an environment copy are full of text; what follows is padding, and tearing it changes nothing
 SEEDS = 16  # how many are tried for one that loses something
 
 
@@ -60,6 +62,16 @@ class Lab(JudgedRig):
         if tear:
             self._must_have_torn(point)
         return point
+
+    def cut_inside_env_write(self, *, after: str, says: str) -> CrashPoint:
+        """Cut the power inside the environment write that follows a mark, within a sector that holds text."""
+        sector = self.random.randint(1, TEXT_SECTORS)
+        return self.cut_power(writes(sector, to="card", after=after), tear=True, says=says)
+
+    def cut_after_env_write(self, *, after: str, says: str) -> CrashPoint:
+        """Cut the power right after the last sector of the environment write that follows a mark."""
+        sectors = self.board.spec.layout.env_size // SECTOR
+        return self.cut_power(writes(sectors, to="card", after=after), lose="unflushed", says=says)
 
     def _chosen(self, log: list[Operation], position: int, lose: Lose, seed: int, tear: bool) -> CrashPoint:
         """The crash point that the seed says; if writes may be lost, at least one is."""

@@ -15,6 +15,7 @@ from harness.evidence import Events, RunFolder
 from harness.faults.network import Relay
 from harness.judge import SLOTS, KnownImage, Slot
 from harness.lab.device import Trust, mac_of, provisioned, ssh_identity
+from harness.lab.observe import UP
 from harness.server import Server
 from images.catalogue import FACTORY_VERSION, Catalogue
 
@@ -85,7 +86,7 @@ class Rig:
     def wait_up(self) -> Slot:
         """Wait until a slot has come up; returns the slot."""
         with self.events.step("Wait for a system to come up"):
-            found = self.board.console.expect(r"is up on /dev/vda([12])\b", self.deadline())
+            found = self.board.console.expect(UP.pattern.decode(), self.deadline())
         slot = SLOTS[int(found.group(1)) - 1]
         self.events.emit("up", slot=slot)
         return slot
