@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
-from harness.evidence import Events, RunFolder
 from harness.judge import KnownImage, judge_cut, parse_text
-from harness.lab import Lab
-from harness.lab.observe import Known, Moment, gather
+from harness.lab import scratch_lab
+from harness.lab.observe import Known, Observed, gather
 from harness.storage import DiskView, choose, crash_extents, write_overlay
 from images.catalogue import Catalogue
 from images.stage import Workshop
@@ -29,12 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cuts", type=int, default=20)
     cuts = parser.parse_args().cuts
-    parent = Path(tempfile.mkdtemp(prefix="bootproof-bench-"))
-    folder = RunFolder(parent, "bench", 1)
     catalogue = Catalogue(Workshop())
-    lab = Lab(catalogue, folder, Events(folder / "events.jsonl"), 1)
-    before = lab.board.media
-    try:
+    with scratch_lab(catalogue, "bench", 1) as lab:
+        before = lab.board.media
         began = time.monotonic()
         lab.power_on()
         lab.wait_up()
@@ -53,13 +46,10 @@ def main() -> None:
             began = time.monotonic()
             point = choose(log.operations, position, layout, lose="some", seed=number)
             extents = crash_extents(log, point, layout).over(before.extents)
-            write_overlay(folder / "disk-cut.qcow2", before.base, layout.size, extents)
-            moment = Moment(old="a", new="b", server=None, console=b"", running=None, expected_alarms=())
-            judge_cut(gather(DiskView(before.base, extents), known, moment, with_data=False))
+            write_overlay(lab.folder / "disk-cut.qcow2", before.base, layout.size, extents)
+            observed = Observed(old="a", new="b", server=None, console=b"", running=None, expected_alarms=())
+            judge_cut(gather(DiskView(before.base, extents), known, observed, with_data=False))
             taken.append(time.monotonic() - began)
-    finally:
-        lab.close()
-        shutil.rmtree(parent)
     cut = statistics.median(taken)
     print(json.dumps({"operations": len(log.operations), "cuts": cuts, "cut_and_judge_s": round(cut, 3),
                       "boot_s": round(boot, 3), "ratio": round(cut / boot, 3)}))  # fmt: skip

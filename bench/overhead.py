@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import socket
 import statistics
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 from harness.board import Board, BoardSpec, Wiring
 from harness.board.argv import command_line
 from harness.clock import Deadline
-from harness.evidence import Events, RunFolder
-from harness.lab import Rig
+from harness.lab import scratch_lab
 from harness.storage import write_overlay
 from images.catalogue import Catalogue
 from images.stage import Workshop
@@ -68,17 +65,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    parent = Path(tempfile.mkdtemp(prefix="bootproof-bench-"))
-    folder = RunFolder(parent, "bench", 1)
-    rig = Rig(Catalogue(Workshop()), folder, Events(folder / "events.jsonl"), 1)
-    try:
-        pairs = [
-            (through_harness(rig.board), by_hand(rig.board.spec, rig.board, folder.path, number))
-            for number in range(rounds)
-        ]
-    finally:
-        rig.close()
-        shutil.rmtree(parent)
+    with scratch_lab(Catalogue(Workshop()), "bench", 1) as lab:
+        board, folder = lab.board, lab.folder.path
+        pairs = [(through_harness(board), by_hand(board.spec, board, folder, number)) for number in range(rounds)]
     harness, hand = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(json.dumps({"rounds": rounds, "harness_s": harness, "by_hand_s": hand, "ratio": round(harness / hand, 3)}))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import requests
 
+from harness.board import HOST_FOR_GUESTS
 from harness.clock import Deadline, poll
 from harness.errors import HostProblem
 from harness.judge import ServerRecord
@@ -26,7 +27,6 @@ START_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
 USER = "bootproof"
 API = "/api/management/v1"
-FINAL = {"success", "failure", "already-installed", "aborted", "noartifact", "decommissioned"}
 
 
 class Server:
@@ -36,7 +36,7 @@ class Server:
         HostProblem: the server does not answer, or refuses.
     """
 
-    def __init__(self, folder: Path, *, board_host: str = "10.0.2.2") -> None:
+    def __init__(self, folder: Path, *, board_host: str = HOST_FOR_GUESTS) -> None:
         self.folder = folder
         password = secrets.token_urlsafe(16)
         start = [sys.executable, "-m", "server_stub", "start", "--dir", str(folder / "server"), "--json"]
@@ -104,15 +104,8 @@ class Server:
         for entry in self._call("GET", f"/deployments/deployments/{deployment}/devices").json():
             if entry["id"] == device:
                 history = tuple(step["status"] for step in entry.get("history", ()))
-                return ServerRecord(entry["status"], history)
+                return ServerRecord(entry["status"], history, entry.get("finished"))
         return ServerRecord(None)
-
-    def finished_at(self, deployment: str, device: str) -> str | None:
-        """When the deployment came to its end for this device; None while it has not."""
-        for entry in self._call("GET", f"/deployments/deployments/{deployment}/devices").json():
-            if entry["id"] == device and entry["status"] in FINAL:
-                return str(entry["finished"])
-        return None
 
     def last_poll(self, device: str) -> str:
         """When the device last asked for work; empty if it never did."""

@@ -2,6 +2,6 @@
 """The board: a frozen description, a QEMU command line made from it, and the running machine."""
 
 from harness.board.machine import Board
-from harness.board.spec import BoardSpec, Wiring
+from harness.board.spec import HOST_FOR_GUESTS, BoardSpec, Wiring
 
-__all__ = ["Board", "BoardSpec", "Wiring"]
+__all__ = ["HOST_FOR_GUESTS", "Board", "BoardSpec", "Wiring"]

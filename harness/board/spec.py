@@ -9,6 +9,7 @@ from pathlib import Path
 from images.layout import LAYOUT, Layout
 
 SSH_PORT = 22
+HOST_FOR_GUESTS = "10.0.2.2"  # this machine's loopback, as a guest of QEMU's user network sees it
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ import argparse
 import secrets
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.commands.output import close_matches, complain
@@ -16,7 +14,6 @@ from harness.errors import UsageError
 from harness.exitcodes import ExitCode
 
 if TYPE_CHECKING:
-    from harness.evidence import RunFolder
     from harness.lab import Lab
 
 FACTORY = "a"
@@ -34,8 +31,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _perform(options: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("'bootproof shell' needs a terminal.", "Use 'bootproof run' in scripts.")
-    from harness.evidence import Events, RunFolder
-    from harness.lab import Lab
+    from harness.lab import scratch_lab
     from harness.narrator import Narrator
     from images.catalogue import Catalogue
     from images.recipes import RECIPES
@@ -45,19 +41,12 @@ def _perform(options: argparse.Namespace) -> int:
         raise UsageError(f"There is no version '{options.version}'.", close_matches(options.version, RECIPES))
     narrator = Narrator()
     seed = secrets.randbits(31)
-    with tempfile.TemporaryDirectory(prefix="bootproof-shell-") as scratch:
-        folder = RunFolder(Path(scratch), "shell", seed)
-        events = Events(folder / "events.jsonl", (narrator.hear,))
-        lab = Lab(Catalogue(Workshop(say=narrator.say)), folder, events, seed)
-        try:
-            lab.join()
-            if options.version != FACTORY:
-                lab.deploy(options.version)
-                lab.settle()
-            code = _by_ssh(lab, folder) if options.ssh else _at_the_console(lab)
-        finally:
-            lab.close()
-            events.close()
+    with scratch_lab(Catalogue(Workshop(say=narrator.say)), "shell", seed, narrator.hear) as lab:
+        lab.join()
+        if options.version != FACTORY:
+            lab.deploy(options.version)
+            lab.settle()
+        code = _by_ssh(lab) if options.ssh else _at_the_console(lab)
     complain("The board is off.")
     return code
 
@@ -70,12 +59,12 @@ def _at_the_console(lab: Lab) -> int:
     return ExitCode.HELD
 
 
-def _by_ssh(lab: Lab, folder: RunFolder) -> int:
+def _by_ssh(lab: Lab) -> int:
     """The board lets one more key in, for the SSH client of this machine."""
     from harness.lab.device import ssh_identity
 
     key, line = ssh_identity()
-    identity = folder / "ssh-key"
+    identity = lab.folder / "ssh-key"
     key.write_private_key_file(str(identity))
     lab.run(f"echo '{line.strip()}' >> /data/ssh/authorized_keys")
     options = {

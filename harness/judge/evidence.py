@@ -17,10 +17,14 @@ SAYS_OLD = ("failure", "aborted")
 
 @dataclass(frozen=True)
 class ServerRecord:
-    """What the server was told about the current deployment: the last status (None: never any) and all in order."""
+    """What the server was told about the current deployment: the last status (None: never any) and all in order.
+
+    `finished` is when the server closed it for this device (ISO 8601), None as long as it has not.
+    """
 
     status: str | None
     history: tuple[str, ...] = ()
+    finished: str | None = None
 
     @property
     def final(self) -> bool:

@@ -3,5 +3,6 @@
 
 from harness.lab.lab import Lab
 from harness.lab.rig import Rig, Timeouts
+from harness.lab.scratch import scratch_lab
 
-__all__ = ["Lab", "Rig", "Timeouts"]
+__all__ = ["Lab", "Rig", "Timeouts", "scratch_lab"]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import paramiko
 
+from harness.board import HOST_FOR_GUESTS
 from harness.board.machine import Media
 from harness.storage import Extent, ExtentMap
 from images.disk import provision
 from images.layout import Layout
 
-GATEWAY = "10.0.2.2"  # the host's loopback, as the board sees it
 KEEPSAKE_BYTES = 200_000
 
 
@@ -53,7 +53,7 @@ def configuration(trust: Trust) -> bytes:
     """The device's own part of the configuration, in Mender's JSON; the times are short, so that a run is."""
     return json.dumps(
         {
-            "ServerURL": f"https://{GATEWAY}:{trust.server_port}",
+            "ServerURL": f"https://{HOST_FOR_GUESTS}:{trust.server_port}",
             "ServerCertificate": "/data/mender/server-ca.pem",
             "ArtifactVerifyKey": "/data/mender/artifact-verify-key.pem",
             "UpdatePollIntervalSeconds": 1,

@@ -27,7 +27,7 @@ from harness.judge import (
 )
 from harness.judge.verdict import Expectation
 from harness.lab.device import keepsakes
-from harness.lab.observe import Known, Moment, gather, running_slot
+from harness.lab.observe import Known, Observed, gather, running_slot
 from harness.lab.rig import Rig
 from harness.storage import CrashPoint, flushes, open_epoch
 from images.catalogue import FACTORY_VERSION, Catalogue
@@ -61,10 +61,10 @@ class JudgedRig(Rig):
         def ended() -> bool:
             if not self.board.on:
                 raise HostProblem(f"QEMU has ended by itself: {self.board.said()}", "See qemu.log in the run folder.")
-            finished = self.server.finished_at(self.deployment, self.device)
-            if finished is None:
+            record = self._record()
+            if record is None or record.finished is None:
                 return False
-            return _time(self.server.last_poll(self.device)) > max(_time(finished), _time(self.powered_at))
+            return _time(self.server.last_poll(self.device)) > max(_time(record.finished), _time(self.powered_at))
 
         with self.events.step("Wait until the board has settled"):
             return bool(poll(ended, Deadline(self.timeouts.settle), every=LOOK_SECONDS))
@@ -179,14 +179,14 @@ class JudgedRig(Rig):
         return Media(self.board.media.base, self.board.surviving(CrashPoint(position, lost)))
 
     def _gather(self, media: Media, *, record: ServerRecord | None, with_data: bool, settled: bool = True) -> Evidence:
-        moment = Moment(
+        observed = Observed(
             old=self.version, new=self.wanted, server=record, console=self._listen(),
             running=running_slot(self.board.console.text),
             expected_alarms=self.expected_alarms, settled=settled,
             has_flushes=self._flushes + flushes(self.board.log.operations) > 0,
         )  # fmt: skip
         known = Known(self.board.spec.layout, self._defaults, tuple(self.known_images.values()), keepsakes(self.seed))
-        return gather(media.view, known, moment, with_data=with_data)
+        return gather(media.view, known, observed, with_data=with_data)
 
     def _conclude(self, did: str, evidence: Evidence, media: Media, verdict: Verdict) -> None:
         """Add a row, and begin the next stretch from here."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from harness.clock import Deadline
 from harness.errors import GuestFault, Inconclusive
-from harness.faults.power import Moment as When
-from harness.faults.power import Watch, area, writes
+from harness.faults.power import Moment, Watch, area, writes
 from harness.judge import judge_cut
 from harness.lab.judged import OTHER, JudgedRig
 from harness.storage import (
@@ -38,7 +37,7 @@ class Lab(JudgedRig):
 
     # -- the power cut -------------------------------------------------------------------------------------------
 
-    def cut_power(self, at: When, *, lose: Lose = "some", tear: bool = False, says: str = "") -> CrashPoint:
+    def cut_power(self, at: Moment, *, lose: Lose = "some", tear: bool = False, says: str = "") -> CrashPoint:
         """Cut the power at a moment; what was not flushed is lost as the seed says.  The media are judged at once.
 
         Raises:
@@ -92,7 +91,7 @@ class Lab(JudgedRig):
             if offset <= place < offset + layout.env_size and copy.valid:
                 raise Inconclusive("The cut tore nothing that matters: the copy that was being written is valid.")
 
-    def _stop_at(self, moment: When, deadline: Deadline) -> int | None:
+    def _stop_at(self, moment: Moment, deadline: Deadline) -> int | None:
         """Stop the board at the moment; returns the log's position there, None if the moment did not come."""
         if moment.shows is None:
             return self.board.stop_when(Watch(moment, self.board.log, self.board.spec.layout), deadline)
@@ -104,7 +103,7 @@ class Lab(JudgedRig):
         self.board.log.poll()
         return len(self.board.log.operations)
 
-    def _note_cut(self, what: str, at: When, point: CrashPoint, before: object) -> None:
+    def _note_cut(self, what: str, at: Moment, point: CrashPoint, before: object) -> None:
         log, layout = self.board.log, self.board.spec.layout
         beyond = [mark.name for position, mark in marks(log, layout) if position > point.position]
         self.cuts.append(what)

@@ -37,7 +37,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Observed:
     """What a verdict is about: the versions in play, and what was seen."""
 
     old: str
@@ -56,7 +56,7 @@ def running_slot(console: bytes) -> Slot | None:
     return SLOTS[int(found[-1]) - 1] if found else None
 
 
-def gather(medium: Medium, known: Known, moment: Moment, *, with_data: bool) -> Evidence:
+def gather(medium: Medium, known: Known, observed: Observed, *, with_data: bool) -> Evidence:
     """Look at the media; `with_data` also checks the data partition, which takes longest."""
     return Evidence(
         environment=read_environment(medium, known.layout, known.defaults),
@@ -64,12 +64,12 @@ def gather(medium: Medium, known: Known, moment: Moment, *, with_data: bool) -> 
         slots={slot: identify(medium, known.layout, slot, known.images) for slot in SLOTS},
         partition_complaints=partitions.complaints(medium, known.layout),
         data_complaints=data.complaints(medium, known.layout, known.keepsakes) if with_data else (),
-        alarms=alarms(moment.console, moment.expected_alarms),
-        server=moment.server,
-        running=moment.running,
+        alarms=alarms(observed.console, observed.expected_alarms),
+        server=observed.server,
+        running=observed.running,
         faults_fired=True,  # one that did not fire has ended the run already,
-        settled=moment.settled,
-        old=moment.old,
-        new=moment.new,
-        has_flushes=moment.has_flushes,
+        settled=observed.settled,
+        old=observed.old,
+        new=observed.new,
+        has_flushes=observed.has_flushes,
     )

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """One real board: the three power verbs differ as they must, and the same seed gives the same disk."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.evidence import Events, RunFolder
 from harness.faults.power import writes
-from harness.lab import Lab
+from harness.lab import Lab, scratch_lab
 from harness.storage import CrashPoint, choose, crash_extents, flushes, open_epoch, write_overlay
 from images.catalogue import Catalogue
 
@@ -19,11 +17,8 @@ SYNCED = "echo synced > /data/synced && sync"
 
 
 @pytest.fixture
-def bench(tmp_path: Path, catalogue: Catalogue) -> Iterator[Lab]:
-    folder = RunFolder(tmp_path, "board", 5)
-    with contextlib.ExitStack() as ends:
-        events = ends.enter_context(contextlib.closing(Events(folder / "events.jsonl")))
-        lab = ends.enter_context(contextlib.closing(Lab(catalogue, folder, events, 5)))
+def bench(catalogue: Catalogue) -> Iterator[Lab]:
+    with scratch_lab(catalogue, "board", 5) as lab:
         lab.join()
         yield lab
 
