@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from harness.errors import BootproofError
-from harness.evidence import Events, Row, RunFolder, table
+from harness.evidence import Events, Row, RunFolder, picture, table
 from harness.exitcodes import ExitCode
 from harness.lab import Lab
 from harness.narrator import Narrator
@@ -83,6 +83,9 @@ def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iter
                 yield lab
             finally:
                 config.stash[ROWS].extend(lab.rows)
+                if lab.rows:
+                    title = f"{request.node.name}, seed {config.stash[SEED]}"
+                    (folder / "table.svg").write_text(picture(lab.rows, title))
     finally:
         report = request.node.stash.get(REPORTS, {}).get("call")
         if report is not None and report.passed and not config.getoption("--keep"):

@@ -2,7 +2,8 @@
 """The folder of one run: all that is needed to look again.
 
 events.jsonl      what happened, in order            console-N.log   the serial line of power-on N
-about.json        seed, versions, digests, argv      environment-N.json   U-Boot's variables around cut N
+about.json        seed, versions, digests            environment-N.json   U-Boot's variables around cut N
+argv.json         QEMU's command line                table.svg            the table at the end, as a picture
 verdicts.json     every verdict with every rule      write-N.log     the write log (kept on failure)
 cuts.json         each cut: log position, what was lost, digest of the resulting media
 """
@@ -17,7 +18,12 @@ from typing import Any
 import allure
 
 BULKY = ("disk-*.qcow2", "write-*.log", "data-*.img")
-TEXT = (".json", ".jsonl", ".log")
+KINDS = {
+    ".json": allure.attachment_type.JSON,
+    ".jsonl": allure.attachment_type.TEXT,
+    ".log": allure.attachment_type.TEXT,
+    ".svg": allure.attachment_type.SVG,
+}
 ATTACHED_LIMIT = 256 * 1024
 
 
@@ -52,6 +58,6 @@ class RunFolder:
     def attach(self) -> None:
         """Put the readable part into the Allure report."""
         for path in sorted(self.path.iterdir()):
-            if path.suffix in TEXT and not path.match("write-*.log") and 0 < path.stat().st_size <= ATTACHED_LIMIT:
-                kind = allure.attachment_type.JSON if path.suffix == ".json" else allure.attachment_type.TEXT
+            kind = None if path.match("write-*.log") else KINDS.get(path.suffix)
+            if kind and 0 < path.stat().st_size <= ATTACHED_LIMIT:
                 allure.attach.file(str(path), name=path.name, attachment_type=kind)  # type: ignore[no-untyped-call]

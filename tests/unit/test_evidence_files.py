@@ -3,12 +3,14 @@
 
 import io
 import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 
-from harness.evidence import Events, Row, RunFolder, table
+from harness.evidence import Events, Row, RunFolder, picture, table
 from harness.evidence.events import Event
 from harness.narrator import Narrator, sentence
 
@@ -90,6 +92,15 @@ def test_the_table_shows_what_looks_like_markup_as_it_is() -> None:
     assert "[cut] after [bold]" in text.getvalue()
 
 
+def test_the_picture_shows_every_cell_and_fetches_nothing() -> None:
+    drawn = picture([Row("[cut] <after> & [bold]", "b", ROW.slots, "failure", "violated")], "prove, seed <7>")
+    root = ElementTree.fromstring(drawn)
+    text = " ".join("".join(root.itertext()).replace("\N{NO-BREAK SPACE}", " ").split())
+    for words in ("prove, seed <7>", "server was told", "[cut] <after> & [bold]", "release-a 01234567", "violated"):
+        assert words in text
+    assert re.findall(r"https?:[^\s\"']*", drawn) == ["http://www.w3.org/2000/svg"]
+
+
 def test_a_narrow_terminal_loses_nothing() -> None:
     text = io.StringIO()
     Console(file=text, width=40).print(table([ROW]))
@@ -123,12 +134,12 @@ def test_what_is_attached_is_readable_and_not_large(tmp_path: Path, monkeypatch:
     attached: list[str] = []
     monkeypatch.setattr("allure.attach.file", lambda path, **more: attached.append(f"{path} {more['name']}"))
     folder = RunFolder(tmp_path, "prove", 7)
-    for name in ("about.json", "console-1.log", "write-1.log", "disk-1.qcow2"):
+    for name in ("about.json", "console-1.log", "write-1.log", "disk-1.qcow2", "table.svg"):
         (folder / name).write_text("x")
     (folder / "empty.log").touch()
     (folder / "events.jsonl").write_text("x" * 300_000)
     folder.attach()
-    assert attached == [f"{folder / name} {name}" for name in ("about.json", "console-1.log")]
+    assert attached == [f"{folder / name} {name}" for name in ("about.json", "console-1.log", "table.svg")]
 
 
 @pytest.mark.parametrize(
