@@ -84,7 +84,7 @@ def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iter
             finally:
                 config.stash[ROWS].extend(lab.rows)
                 if lab.rows:
-                    title = f"{request.node.name}, seed {config.stash[SEED]}"
+                    title = f"{_name(request.node)}, seed {config.stash[SEED]}"
                     (folder / "table.svg").write_text(picture(lab.rows, title))
     finally:
         report = request.node.stash.get(REPORTS, {}).get("call")

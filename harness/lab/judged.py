@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 
 from harness.board.machine import Media
@@ -28,7 +29,7 @@ from harness.judge import (
 from harness.judge.verdict import Expectation
 from harness.lab.device import keepsakes
 from harness.lab.observe import Known, Observed, gather, running_slot
-from harness.lab.rig import Rig
+from harness.lab.rig import Parts, Rig, start_parts
 from harness.storage import CrashPoint, flushes, open_epoch
 from images.catalogue import FACTORY_VERSION, Catalogue
 
@@ -39,8 +40,15 @@ LOOK_SECONDS = 0.05  # between looks at the server
 class JudgedRig(Rig):
     """Keeps what the verdicts need: rows of the table, what was heard, what ran before."""
 
-    def __init__(self, catalogue: Catalogue, folder: RunFolder, events: Events, seed: int) -> None:
-        super().__init__(catalogue, folder, events, seed)
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        folder: RunFolder,
+        events: Events,
+        seed: int,
+        start: Callable[[Catalogue, RunFolder, int], Parts] = start_parts,
+    ) -> None:
+        super().__init__(catalogue, folder, events, seed, start)
         self.rows: list[Row] = []
         self.cuts: list[str] = []
         self.version = FACTORY_VERSION  # what ran when the last claim was made

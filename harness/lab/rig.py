@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -29,10 +30,54 @@ class Timeouts:
     settle: float = 150.0
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a rig drives, and `ends`, which puts all of it away."""
+
+    server: Server
+    relay: Relay
+    board: Board
+    ends: contextlib.ExitStack
+
+
+def start_parts(catalogue: Catalogue, folder: RunFolder, seed: int) -> Parts:
+    """A server of its own, a line to it, and a board that was provisioned for it and is still off."""
+    with contextlib.ExitStack() as undo:
+        server = Server(folder.path)
+        undo.callback(server.close)
+        relay = Relay(server.port)
+        undo.callback(relay.close)
+        board = _provisioned_board(catalogue, folder, seed, server, relay)
+        undo.callback(board.close)
+        return Parts(server, relay, board, undo.pop_all())  # nothing failed on the way, so all of it stays
+
+
+def _provisioned_board(catalogue: Catalogue, folder: RunFolder, seed: int, server: Server, relay: Relay) -> Board:
+    key, line = ssh_identity()
+    trust = Trust(
+        server_port=relay.port,
+        server_ca=server.ca.read_bytes(),
+        verify_key=catalogue.verify_key(),
+        ssh_key=line,
+        device_type=catalogue.device_type,
+    )
+    layout = catalogue.layout
+    media = provisioned(catalogue.board_image(), layout, trust, seed, folder.path)
+    spec = BoardSpec(uboot=catalogue.uboot(), mac=mac_of(seed), layout=layout)
+    return Board(spec, media, folder.path, key)
+
+
 class Rig:
     """One board with its server.  `close` leaves nothing behind but the run folder."""
 
-    def __init__(self, catalogue: Catalogue, folder: RunFolder, events: Events, seed: int) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        folder: RunFolder,
+        events: Events,
+        seed: int,
+        start: Callable[[Catalogue, RunFolder, int], Parts] = start_parts,
+    ) -> None:
         self.catalogue, self.folder, self.events, self.seed = catalogue, folder, events, seed
         self.timeouts = Timeouts()
         self.random = random.Random(seed)
@@ -44,28 +89,9 @@ class Rig:
         self._console_read = self._deployments = 0
         self._uploaded: dict[str, str] = {}  # artifact name -> who signed it
         self._know(FACTORY_VERSION)
-        with events.step("Start the server and provision a board"), contextlib.ExitStack() as undo:
-            self.server = Server(folder.path)
-            undo.callback(self.server.close)
-            self.relay = Relay(self.server.port)
-            undo.callback(self.relay.close)
-            self.board = self._board()
-            undo.callback(self.board.close)
-            self._ends = undo.pop_all()  # nothing failed on the way, so all of it stays until `close`
-
-    def _board(self) -> Board:
-        key, line = ssh_identity()
-        trust = Trust(
-            server_port=self.relay.port,
-            server_ca=self.server.ca.read_bytes(),
-            verify_key=self.catalogue.verify_key(),
-            ssh_key=line,
-            device_type=self.catalogue.device_type,
-        )
-        layout = self.catalogue.layout
-        media = provisioned(self.catalogue.board_image(), layout, trust, self.seed, self.folder.path)
-        spec = BoardSpec(uboot=self.catalogue.uboot(), mac=mac_of(self.seed), layout=layout)
-        return Board(spec, media, self.folder.path, key)
+        with events.step("Start the server and provision a board"):
+            parts = start(catalogue, folder, seed)
+        self.server, self.relay, self.board, self._ends = parts.server, parts.relay, parts.board, parts.ends
 
     def close(self) -> None:
         """End the board, the network and the server, in this order."""

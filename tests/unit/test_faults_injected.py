@@ -2,7 +2,6 @@
 """Faults: the moment of a power cut in a log, and the line that breaks."""
 
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -14,9 +13,9 @@ from harness.faults.network import Relay
 from harness.faults.power import Moment, Watch, area, mark, writes
 from harness.storage import WriteLog, encode
 from images.layout import Layout, Window
+from tests.unit import write_logs
+from tests.unit.write_logs import DISCARD, FLUSH, SECTOR, flag, write, write_log
 
-SECTOR = 512
-FLUSH, DISCARD = 1, 4
 TINY = Layout(
     card=Window("card", 0, 8 * SECTOR),
     disk=Window("disk", 8 * SECTOR, 16 * SECTOR),
@@ -28,16 +27,8 @@ TINY = Layout(
 A, B = 9, 13  # first sectors of the partitions in the image
 
 
-def write(sector: int, data: bytes = bytes(SECTOR)) -> bytes:
-    return struct.pack("<QQQQ", sector, len(data) // SECTOR, 0, 0).ljust(SECTOR, b"\0") + data
-
-
-def flag(flags: int, sector: int = 0, sectors: int = 0) -> bytes:
-    return struct.pack("<QQQQ", sector, sectors, flags, 0).ljust(SECTOR, b"\0")
-
-
 def step(name: str, number: int = 0) -> bytes:
-    return write(24 + number, encode(number, name))
+    return write_logs.step(24, name, number)
 
 
 @pytest.fixture
@@ -47,8 +38,7 @@ def reached(tmp_path: Path) -> Iterator[Callable[..., list[int]]]:
 
     def reached(moment: Moment, *entries: bytes) -> list[int]:
         path = tmp_path / "write.log"
-        head = struct.pack("<QQQI", 0x6A736677736872, 1, len(entries), SECTOR).ljust(SECTOR, b"\0")
-        path.write_bytes(head + b"".join(entries))
+        write_log(path, *entries)
         log = WriteLog(path)
         logs.append(log)
         watch = Watch(moment, log, TINY)
