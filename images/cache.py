@@ -48,12 +48,13 @@ def key_of(inputs: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One whole thing in the cache."""
+    """One whole thing in the cache; `label` tells it from others of its stage."""
 
     path: Path
     stage: str
     key: str
     bytes: int
+    label: str = ""
 
 
 class Cache:
@@ -62,7 +63,7 @@ class Cache:
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or default_root()) / "images"
 
-    def get(self, stage: str, inputs: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    def get(self, stage: str, inputs: Mapping[str, Any], build: Callable[[Path], None], label: str = "") -> Path:
         """The directory of this entry, built by `build(directory)` if there is none yet.
 
         Raises:
@@ -74,10 +75,10 @@ class Cache:
         self.root.mkdir(parents=True, exist_ok=True)
         with self._locked(path.name):
             if not (path / MANIFEST).exists():
-                self._build(path, stage, inputs, build)
+                self._build(path, {"stage": stage, "label": label, "inputs": dict(inputs)}, build)
         return path
 
-    def _build(self, path: Path, stage: str, inputs: Mapping[str, Any], build: Callable[[Path], None]) -> None:
+    def _build(self, path: Path, about: Mapping[str, Any], build: Callable[[Path], None]) -> None:
         self._sweep(path.name)
         if shutil.disk_usage(self.root).free < NEEDED_BYTES:
             raise no_space(self.root)
@@ -89,8 +90,7 @@ class Cache:
                 for file in sorted(work.rglob("*"))
                 if file.is_file() and not file.is_symlink()
             }
-            about = {"stage": stage, "inputs": dict(inputs), "files": files}
-            (work / MANIFEST).write_text(json.dumps(about, indent=1, sort_keys=True))
+            (work / MANIFEST).write_text(json.dumps({**about, "files": files}, indent=1, sort_keys=True))
             work.chmod(0o755)
             work.rename(path)
         except OSError as error:
@@ -117,7 +117,7 @@ class Cache:
     def entries(self) -> list[Entry]:
         """Every whole entry, by name."""
         whole = [path for path in sorted(self.root.glob("[!.]*-*")) if (path / MANIFEST).exists()]
-        return [Entry(path, *_stage_and_key(path.name), _stored(path)) for path in whole]
+        return [Entry(path, *_stage_and_key(path.name), _stored(path), _label(path)) for path in whole]
 
     def damage(self) -> list[str]:
         """What does not agree with its manifest, one sentence each; empty when all is well."""
@@ -159,6 +159,14 @@ class Cache:
 def _stage_and_key(name: str) -> tuple[str, str]:
     stage, _, key = name.rpartition("-")
     return stage, key
+
+
+def _label(directory: Path) -> str:
+    """As its manifest says; a damaged one says nothing."""
+    try:
+        return str(json.loads((directory / MANIFEST).read_text()).get("label", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _stored(directory: Path) -> int:

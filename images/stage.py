@@ -74,4 +74,4 @@ class Workshop:
             self.say(f"{stage.says} {stage.label}".strip())
             stage.build(into, self)
 
-        return self.cache.get(stage.name, stage.inputs(), build)
+        return self.cache.get(stage.name, stage.inputs(), build, stage.label)

@@ -104,8 +104,8 @@ def _list(options: argparse.Namespace) -> int:
         print_json([asdict(entry) | {"built": when(entry)} for entry in entries])
         return ExitCode.HELD
     print_table(
-        ("stage", "key", "size", "built"),
-        ((entry.stage, entry.key, size_in_words(entry.bytes), when(entry)) for entry in entries),
+        ("stage", "what", "key", "size", "built"),
+        ((entry.stage, entry.label, entry.key, size_in_words(entry.bytes), when(entry)) for entry in entries),
     )
     total = size_in_words(sum(entry.bytes for entry in entries))
     print(f"\n{len(entries)} entries, {total}, in {cache.root}")
