@@ -92,7 +92,9 @@ class Cache:
             }
             (work / MANIFEST).write_text(json.dumps({**about, "files": files}, indent=1, sort_keys=True))
             work.chmod(0o755)
+            flush_tree(work)
             work.rename(path)
+            flush(self.root)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise no_space(self.root) from error
@@ -107,11 +109,12 @@ class Cache:
             shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def _locked(self, name: str, *, wait: bool = True) -> Iterator[None]:
+        """Hold the lock of one entry; raises BlockingIOError if somebody else does and `wait` is false."""
         locks = self.root / ".locks"
         locks.mkdir(exist_ok=True)
         with (locks / name).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield
 
     def entries(self) -> list[Entry]:
@@ -121,39 +124,39 @@ class Cache:
 
     def damage(self) -> list[str]:
         """What does not agree with its manifest, one sentence each; empty when all is well."""
-        found = []
-        for entry in self.entries():
-            try:
-                files = json.loads((entry.path / MANIFEST).read_text())["files"]
-            except (ValueError, KeyError):
-                found.append(f"{entry.path.name}: its manifest cannot be read.")
-                continue
-            for name, wanted in files.items():
-                path = entry.path / name
-                if not path.exists():
-                    found.append(f"{entry.path.name}: {name} is missing.")
-                elif digest(path) != wanted["sha256"]:
-                    found.append(f"{entry.path.name}: {name} is not what was built.")
-        return found
-
-    def remove(self, entry: Entry) -> None:
-        """Delete one entry; the manifest goes first, so that nobody takes a half-deleted one for whole."""
-        (entry.path / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(entry.path)
+        return [f"{entry.path.name}: {says}" for entry in self.entries() for says in _complaints(entry)]
 
     def clean(self, stage: str | None = None) -> list[Entry]:
         """Delete all entries, or those of one stage; returns what was deleted.
 
+        What was made from a deleted entry goes with it: made anew it would not be the same (new keys, newer packages).
+        So does what was left half-made, unless somebody is at it.
+
         Raises:
             ImageError: there is no entry of that stage.
         """
-        gone = [entry for entry in self.entries() if stage in (None, entry.stage)]
+        entries = self.entries()
+        gone = [entry for entry in entries if stage in (None, entry.stage)]
         if stage is not None and not gone:
             raise ImageError(f"Nothing of stage '{stage}' is in the cache.", "See 'bootproof images list'.")
-        for entry in gone:
+        gone = _with_dependents(gone, entries)
+        for entry in reversed(gone):  # what was made from others goes before them
             with self._locked(entry.path.name):
-                self.remove(entry)
+                # The manifest first, so that nobody takes a half-deleted entry for whole.
+                (entry.path / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(entry.path, ignore_errors=True)
+        self._sweep_all()
         return gone
+
+    def _sweep_all(self) -> None:
+        """Remove what interrupted builds and deletions of any entry left behind."""
+        left = (path.name.removeprefix(UNFINISHED) for path in self.root.glob(f"{UNFINISHED}*"))
+        unfinished = {name.rpartition("-")[0] for name in left}
+        half_deleted = {path.name for path in self.root.glob("[!.]*-*") if not (path / MANIFEST).exists()}
+        for name in sorted(unfinished | half_deleted):
+            with contextlib.suppress(BlockingIOError), self._locked(name, wait=False):
+                if not (self.root / name / MANIFEST).exists():
+                    self._sweep(name)
 
 
 def _stage_and_key(name: str) -> tuple[str, str]:
@@ -161,14 +164,65 @@ def _stage_and_key(name: str) -> tuple[str, str]:
     return stage, key
 
 
-def _label(directory: Path) -> str:
-    """As its manifest says; a damaged one says nothing."""
+def _manifest(directory: Path) -> dict[str, Any]:
+    """What an entry says of itself; nothing, if it is damaged or was just deleted."""
     try:
-        return str(json.loads((directory / MANIFEST).read_text()).get("label", ""))
-    except (ValueError, AttributeError):
-        return ""
+        about = json.loads((directory / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _label(directory: Path) -> str:
+    return str(_manifest(directory).get("label", ""))
+
+
+def _complaints(entry: Entry) -> Iterator[str]:
+    """What an entry's files, and its name, have that its manifest does not say."""
+    about = _manifest(entry.path)
+    try:
+        told = (about["stage"], key_of(about["inputs"]))
+        files = {name: (wanted["bytes"], wanted["sha256"]) for name, wanted in about["files"].items()}
+    except (KeyError, TypeError, AttributeError):
+        yield "its manifest cannot be read."
+        return
+    if told != (entry.stage, entry.key):
+        yield "its manifest is not the one that was written."
+    for name, (size, sha256) in files.items():
+        path = entry.path / name
+        if not path.is_file():
+            yield f"{name} is missing."
+        elif (path.stat().st_size, digest(path)) != (size, sha256):
+            yield f"{name} is not what was built."
+
+
+def _with_dependents(gone: list[Entry], entries: list[Entry]) -> list[Entry]:
+    """These, and every entry whose inputs name the key of one of them, in the order in which they were made."""
+    inputs = {entry: json.dumps(_manifest(entry.path).get("inputs")) for entry in entries}
+    found = list(gone)
+    for one in found:  # grows while it is walked
+        found += [entry for entry in entries if entry not in found and f'"{one.key}"' in inputs[entry]]
+    return found
+
+
+def flush(path: Path) -> None:
+    """Return once a file, or the names in a directory, are on the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def flush_tree(top: Path) -> None:
+    """Flush everything below a directory, and the directory."""
+    for path in [*top.rglob("*"), top]:
+        if not path.is_symlink():
+            flush(path)
 
 
 def _stored(directory: Path) -> int:
-    """The bytes that the files of a directory take on the disk; holes take none."""
-    return sum(file.stat().st_blocks * 512 for file in directory.rglob("*") if file.is_file())
+    """The bytes that the files of a directory take on the disk; holes take none.  0 if it was just deleted."""
+    with contextlib.suppress(FileNotFoundError):
+        return sum(file.stat().st_blocks * 512 for file in directory.rglob("*") if file.is_file())
+    return 0

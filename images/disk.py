@@ -97,4 +97,5 @@ def copy_into(source: Path, image: Path, offset: int) -> None:
                 break
             place = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
             for at in range(start, place, MIB):
-                os.pwrite(writer.fileno(), os.pread(reader.fileno(), min(MIB, place - at), at), offset + at)
+                writer.seek(offset + at)
+                writer.write(os.pread(reader.fileno(), min(MIB, place - at), at))

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +58,10 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def no_space(where: Path) -> ImageError:
-    """The sentence for a full disk."""
+    """The sentence for a full disk: the one of `where`, unless it is the one for scratch files that is fuller."""
+    scratch = Path(tempfile.gettempdir())
+    if where.stat().st_dev != scratch.stat().st_dev and shutil.disk_usage(scratch).free < shutil.disk_usage(where).free:
+        return ImageError(f"The disk that holds {scratch} is full.", "Free some space, or set TMPDIR to another place.")
     return ImageError(f"The disk that holds {where} is full.", "Free some space (see 'bootproof images clean').")
 
 

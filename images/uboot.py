@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from images.cache import digest
 from images.run import run
 from images.sources import Apt
 from images.stage import HERE, Stage, Workshop, tree_digest
@@ -25,7 +26,10 @@ SINGLE_COPY = "# CONFIG_SYS_REDUNDAND_ENVIRONMENT is not set\n"
 
 @dataclass(frozen=True)
 class UBoot(Stage):
-    """Makes `u-boot.bin` (and `source.json`); `redundant=False` plants the fault of a single environment copy."""
+    """Makes `u-boot.bin`, and `source.lock.json` with the version and SHA-256 of the source it was made from.
+
+    `redundant=False` plants the fault of a single environment copy.
+    """
 
     redundant: bool = True
     name: ClassVar[str] = "uboot"
@@ -36,7 +40,7 @@ class UBoot(Stage):
         return "" if self.redundant else "(single environment copy)"
 
     def inputs(self) -> dict[str, Any]:
-        return {"recipe": tree_digest([RECIPE]), "cpp": CPP_FLAGS, "redundant": self.redundant, "revision": 1}
+        return {"recipe": tree_digest([RECIPE]), "cpp": CPP_FLAGS, "redundant": self.redundant, "revision": 2}
 
     def build(self, into: Path, _: Workshop) -> None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -44,7 +48,9 @@ class UBoot(Stage):
             self._configure(source)
             run(["make", f"-j{(os.cpu_count() or 1) + 1}", "u-boot.bin"], cwd=source, env=CROSS)
             shutil.copyfile(source / "u-boot.bin", into / "u-boot.bin")
-            (into / "source.json").write_text(json.dumps({"u-boot": source.name.removeprefix("u-boot-")}))
+            archives = {file.name: digest(file) for file in sorted(source.parent.iterdir()) if file.is_file()}
+            locked = {"name": "u-boot", "version": source.name.removeprefix("u-boot-"), "sha256": archives}
+            (into / "source.lock.json").write_text(json.dumps(locked, indent=1) + "\n")
 
     def _configure(self, source: Path) -> None:
         shutil.copy(RECIPE / "i6300esb_wdt.c", source / "drivers/watchdog/")

@@ -15,7 +15,7 @@ import pytest
 from harness.clock import Deadline, poll
 from images.cache import MANIFEST, UNFINISHED, Cache, default_root, key_of
 from images.errors import ImageError, ToolFailed
-from images.run import run
+from images.run import no_space, run
 from images.stage import HERE, Stage, Workshop, tree_digest
 
 INPUTS = {"version": "b", "revision": 1}
@@ -175,6 +175,60 @@ def test_damage_is_found_and_named(cache: Cache) -> None:
     ]
 
 
+def test_every_number_in_a_manifest_counts(cache: Cache) -> None:
+    path = cache.get("stage", INPUTS, make)
+    whole = (path / MANIFEST).read_text()
+    for wrong in (
+        whole.replace('"bytes": ', '"bytes": 1'),
+        whole.replace('"stage": "stage"', '"stage": "stale"'),
+        whole.replace('"inputs": {', '"inputs": {"more": 1, ', 1),
+    ):
+        assert wrong != whole
+        (path / MANIFEST).write_text(wrong)
+        assert cache.damage(), wrong
+    for shapeless in ("[]", "{}", whole.replace('"sha256"', '"sha25"'), whole.replace('"files": {', '"file": {')):
+        (path / MANIFEST).write_text(shapeless)
+        assert cache.damage() == [f"{path.name}: its manifest cannot be read."]
+    assert [entry.label for entry in cache.entries()] == [""]
+
+
+def test_what_was_made_from_a_deleted_entry_goes_with_it(cache: Cache) -> None:
+    keys = cache.get("keys", {"kind": "rsa"}, make)
+    key = keys.name.rpartition("-")[2]
+    artifact = cache.get("artifact", {"version": "b", "keys": key}, make)
+    cache.get("report", {"of": [artifact.name.rpartition("-")[2]]}, make)
+    cache.get("artifact", {"version": "b", "keys": "of another machine"}, make)
+    assert [entry.stage for entry in cache.clean("keys")] == ["keys", "artifact", "report"]
+    assert [entry.stage for entry in cache.entries()] == ["artifact"]
+
+
+def test_cleaning_sweeps_what_was_left_but_not_what_is_being_built(cache: Cache) -> None:
+    cache.get("stage", INPUTS, make)
+    (cache.root / f"{UNFINISHED}old-0123-x" / "sub").mkdir(parents=True)
+    (cache.root / "half-4567").mkdir()
+
+    def build(into: Path) -> None:
+        make(into)
+        cache.clean()
+        assert [name for name in left(cache) if name.startswith(UNFINISHED)] == [into.name]
+
+    cache.get("busy", INPUTS, build)
+    assert [entry.stage for entry in cache.entries()] == ["busy"]
+    assert len(left(cache)) == 1
+
+
+def test_an_entry_is_on_the_disk_before_it_has_its_name(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    did: list[str] = []
+    monkeypatch.setattr("images.cache.flush", lambda path: did.append(path.name))
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda self, target: (did.append("rename"), rename(self, target))[1])
+    path = cache.get("stage", INPUTS, make)
+    before = did[: did.index("rename")]
+    assert {"image", "about", "sub", MANIFEST} < set(before)
+    assert did[did.index("rename") + 1 :] == [cache.root.name]
+    assert path.exists()
+
+
 def test_entries_are_listed_and_removed_by_stage(cache: Cache) -> None:
     for stage in ("disk", "u-boot"):
         for version in "ab":
@@ -191,6 +245,13 @@ def test_entries_are_listed_and_removed_by_stage(cache: Cache) -> None:
 
 
 # -- programs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_for_scratch_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/proc")  # another file system, with no room at all
+    assert no_space(tmp_path).message == "The disk that holds /proc is full."
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path.parent))
+    assert no_space(tmp_path).message == f"The disk that holds {tmp_path} is full."
 
 
 def test_a_program_runs_to_its_end(tmp_path: Path) -> None:
