@@ -21,6 +21,8 @@ from images.layout import MIB, SLOT_BYTES
 NAME_FILE = "/etc/mender/artifact_info"
 HANGING_INIT = b"#!/bin/sh\necho 'bootproof: init hangs' >/dev/console\nwhile :; do sleep 3600; done\n"
 SILENT_NETWORK = b"#!/bin/sh\n# This version does not bring its network up.\nexit 0\n"
+CONFIGURATION = "/etc/mender/mender.conf"
+BROKEN_CONFIGURATION = b'{"UpdatePollIntervalSeconds": "often"}\n'
 TRUNCATED_BYTES = 20 * MIB
 Materials = Callable[[str], Path]  # name of a file that the kernel stage makes -> its path
 
@@ -70,6 +72,7 @@ RECIPES = {
         Recipe("kernel-hangs", "its kernel hangs at its first instruction", edits=_kernel_that_hangs),
         Recipe("init-hangs", "its first process hangs", edits=lambda _: [Edit("/sbin/init", HANGING_INIT, 0o755)]),
         Recipe("no-network", "it does not bring its network up", edits=_no_network),
+        Recipe("no-updater", "its updater cannot start", edits=lambda _: [Edit(CONFIGURATION, BROKEN_CONFIGURATION)]),
         Recipe("too-big", "one sector larger than a slot", size=SLOT_BYTES + 512),
         Recipe("truncated", "its file system ends too early", size=TRUNCATED_BYTES),
     )

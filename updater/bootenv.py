@@ -2,6 +2,7 @@
 """The bootloader's variables, through the tools of libubootenv.
 
 Every change is one call of `fw_setenv`, so one write of one environment copy: a change is seen whole or not at all.
+It is read back before it is believed.
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ class UBootEnv:
             self._runner.run(["fw_setenv", "-s", "-"], stdin=script)
         except UpdaterError as error:
             raise BootEnvError(f"The bootloader's environment cannot be written: {error}") from error
+        # libubootenv does not look at what its flush says, so a medium that took nothing goes unnoticed there.
+        found = self._variables()
+        if any(found.get(name) != value for name, value in changes.items()):
+            raise BootEnvError("The bootloader's environment does not hold what was written to it.")
 
 
 def _part(slot: str) -> dict[str, str]:

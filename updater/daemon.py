@@ -87,8 +87,7 @@ class Daemon:
         self.log_of.start(device.update.deployment)
         state = resume(device.update.state)
         log.info("an update was in '%s' when the device stopped; going on at '%s'", device.update.state, state)
-        Engine(Actions(self.world).table(), self.store, self.world.marks).run(device, state)
-        self._inventory_due = 0.0
+        self._walk(Actions(self.world), device, state)
 
     def poll_once(self) -> None:
         """Send the inventory if it is due, ask for a deployment, and install it if there is one."""
@@ -108,7 +107,11 @@ class Daemon:
         device = self.store.load()
         update = Update(str(State.DOWNLOAD), deployment.id, artifact_name=deployment.artifact_name)
         begun = Device(provides=device.provides, update=update)
-        Engine(Actions(self.world, deployment).table(), self.store, self.world.marks).run(begun, State.DOWNLOAD)
+        self._walk(Actions(self.world, deployment), begun, State.DOWNLOAD)
+
+    def _walk(self, actions: Actions, device: Device, state: State) -> None:
+        Engine(actions.table(), self.store, self.world.marks).run(device, state)
+        self.log_of.stop()
         self._inventory_due = 0.0
 
     def _inventory_if_due(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 KEPT = 5
 MESSAGE_LIMIT = 2000
 MESSAGES_LIMIT = 500
+LINES_LIMIT = 5000  # of one life of this process: a report that is retried for weeks must not fill the disk
 
 
 class DeploymentLog(logging.Handler):
@@ -24,18 +25,24 @@ class DeploymentLog(logging.Handler):
         super().__init__(logging.INFO)
         self._directory = directory
         self._path: Path | None = None
+        self._lines = 0
 
     def start(self, deployment: str) -> None:
         """From now on messages belong to `deployment`; the oldest logs are removed."""
-        self._path = self._file(deployment)
+        self._path, self._lines = self._file(deployment), 0
         others = sorted(self._directory.glob("deployments.*.log"), key=lambda path: path.stat().st_mtime)
         for old in others[: -KEPT + 1]:
             if old != self._path:
                 old.unlink(missing_ok=True)
 
+    def stop(self) -> None:
+        """What is said from now on belongs to no deployment."""
+        self._path = None
+
     def emit(self, record: logging.LogRecord) -> None:
-        if self._path is None:
+        if self._path is None or self._lines >= LINES_LIMIT:
             return
+        self._lines += 1
         line = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
             "level": record.levelname.lower(),

@@ -35,6 +35,8 @@ class Slots:
 
     def writer(self, slot: str) -> SlotWriter:
         """Opens a slot for writing; see SlotWriter."""
+        if slot not in self.devices:
+            raise InstallRefused(f"No device is configured for slot {slot}; set RootfsPart{slot.upper()}.")
         return SlotWriter(self.devices[slot])
 
 

@@ -77,17 +77,24 @@ class Store:
             raise UpdaterError(f"{self.path} is damaged: {error!r}.") from error
 
     def save(self, device: Device) -> Device:
-        """Make `device` durable; counts the writes of an update's record.  Returns what was stored."""
+        """Make `device` durable; counts the writes of an update's record.  Returns what was stored.
+
+        Raises:
+            UpdaterError: it cannot be stored, so the caller must not go on; the old content is still there.
+        """
         if device.update:
             device = replace(device, update=replace(device.update, stores=device.update.stores + 1))
         content: dict[str, Any] = {"format": FORMAT, **asdict(device)}
         fresh = self.path.with_suffix(".new")
-        with fresh.open("w") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
-        flush_directory(self.path.parent)
+        try:
+            with fresh.open("w") as file:
+                json.dump(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self.path)
+            flush_directory(self.path.parent)
+        except OSError as error:
+            raise UpdaterError(f"{self.path} cannot be written: {error.strerror}.") from error
         return device
 
 

@@ -24,6 +24,11 @@ SIZE = 2_000_000
 CHUNK = 65536
 
 
+def tries(number: int, pause: float = 1.0) -> Iterator[float]:
+    """The pauses between so many tries."""
+    return iter([pause] * (number - 1))
+
+
 class Pauses:
     """A clock whose pauses take no time; `then` happens in each."""
 
@@ -87,7 +92,7 @@ def last_call(operator: Operator) -> int:
 
 def test_the_whole_artifact(server: Server, operator: Operator, uri: str, uploaded: bytes) -> None:
     before, pauses = last_call(operator), Pauses()
-    assert everything(Download(Connector(Path(server.ca)), uri, pauses)) == uploaded
+    assert everything(Download(Connector(Path(server.ca)), uri, pauses, tries(10))) == uploaded
     assert ranges(operator, before) == [(None, 200)]
     assert pauses.slept == []
 
@@ -106,7 +111,7 @@ def test_broken_connections_are_resumed_where_they_broke(
 
     pauses = Pauses(mend)
     relay.break_after(700_000)
-    download = Download(Connector(Path(server.ca)), through(relay, uri, server), pauses, pause=7.0)
+    download = Download(Connector(Path(server.ca)), through(relay, uri, server), pauses, tries(10, 7.0))
     taken: list[int] = []
     with closing(download):
         content = bytearray()
@@ -127,7 +132,7 @@ def test_broken_connections_are_resumed_where_they_broke(
 def test_it_gives_up_after_so_many_tries(server: Server, uri: str, relay: Relay) -> None:
     pauses = Pauses()
     relay.break_after(100_000)
-    download = Download(Connector(Path(server.ca)), through(relay, uri, server), pauses, tries=4)
+    download = Download(Connector(Path(server.ca)), through(relay, uri, server), pauses, tries(4))
     with pytest.raises(ServerError, match=r"did not answer|broke"):
         everything(download)
     assert len(pauses.slept) == 3
@@ -137,7 +142,7 @@ def test_it_gives_up_after_so_many_tries(server: Server, uri: str, relay: Relay)
 def test_an_address_that_is_not_permitted_is_not_tried_again(server: Server, uri: str) -> None:
     pauses = Pauses()
     with pytest.raises(ServerError) as refusal:
-        everything(Download(Connector(Path(server.ca)), uri.partition("?")[0], pauses))
+        everything(Download(Connector(Path(server.ca)), uri.partition("?")[0], pauses, tries(10)))
     assert refusal.value.status is not None
     assert pauses.slept == []
 
@@ -180,7 +185,7 @@ def rest(span: str, body: bytes = b"efghij", status: str = "206 Partial Content"
 @pytest.mark.parametrize("span", ["bytes 4-9/10", "bytes 4-9/*"])
 def test_the_right_range_is_taken(span: str) -> None:
     with scripted(BROKEN, rest(span)) as (address, asked):
-        assert everything(Download(Connector(), address, Pauses())) == b"abcdefghij"
+        assert everything(Download(Connector(), address, Pauses(), tries(10))) == b"abcdefghij"
     assert asked == ["", "Range: bytes=4-9"]
 
 
@@ -204,7 +209,7 @@ def test_the_right_range_is_taken(span: str) -> None:
 def test_a_wrong_range_ends_the_download(wrong: bytes) -> None:
     pauses = Pauses()
     with scripted(BROKEN, wrong) as (address, asked):
-        download = Download(Connector(), address, pauses)
+        download = Download(Connector(), address, pauses, tries(10))
         assert download.read(4) == b"abcd"
         with pytest.raises(ServerError, match="The rest from byte 4 was asked for") as refusal:
             everything(download)
@@ -225,14 +230,14 @@ def test_a_wrong_range_ends_the_download(wrong: bytes) -> None:
 )
 def test_a_first_answer_without_all_of_it_is_refused(first: bytes) -> None:
     with scripted(first) as (address, _), pytest.raises(ServerError, match="with no usable length"):
-        everything(Download(Connector(), address, Pauses()))
+        everything(Download(Connector(), address, Pauses(), tries(10)))
 
 
 def test_the_tries_are_for_the_whole_download() -> None:
     """Progress gives none back."""
     answers = [BROKEN, *(answer("206 P", b"x", Content_Length="9", Content_Range=f"bytes {n}-9/10") for n in (4, 5))]
     with scripted(*answers) as (address, asked):
-        download = Download(Connector(), address, Pauses(), tries=3)
+        download = Download(Connector(), address, Pauses(), tries(3))
         with pytest.raises(ServerError):
             everything(download)
     assert asked == ["", "Range: bytes=4-9", "Range: bytes=5-9"]
@@ -243,7 +248,7 @@ def test_the_tries_are_for_the_whole_download() -> None:
 )
 def test_an_address_of_no_use_is_an_error_and_not_a_crash(address: str) -> None:
     with pytest.raises(ServerError):
-        Download(Connector(), address, Pauses(), tries=1).read(1)
+        Download(Connector(), address, Pauses(), tries(1)).read(1)
 
 
 def test_an_answer_that_ends_too_early_is_no_answer() -> None:

@@ -20,10 +20,10 @@ SIZE = 0x4000
 
 
 class Tools:
-    """Prints one environment and takes scripts."""
+    """Prints an environment and takes scripts, which change it unless the medium is `deaf`."""
 
-    def __init__(self, printed: str = GOOD, broken: tuple[str, ...] = ()) -> None:
-        self.printed, self.broken = printed, broken
+    def __init__(self, printed: str = GOOD, broken: tuple[str, ...] = (), *, deaf: bool = False) -> None:
+        self.printed, self.broken, self.deaf = printed, broken, deaf
         self.scripts: list[str] = []
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60.0) -> str:
@@ -34,6 +34,8 @@ class Tools:
             return self.printed
         assert list(argv) == ["fw_setenv", "-s", "-"]
         self.scripts.append(stdin)
+        if not self.deaf:
+            self.printed += stdin  # the last of several values counts
         return ""
 
 
@@ -54,6 +56,12 @@ def test_each_change_is_one_call_with_the_whole_of_it() -> None:
     tools = Tools(TRIAL)
     UBootEnv(tools).restore("a")
     assert tools.scripts == ["mender_boot_part=1\nmender_boot_part_hex=1\nupgrade_available=0\n"]
+
+
+def test_a_write_that_the_medium_did_not_take_is_not_believed() -> None:
+    for change in (lambda env: env.flip("b"), lambda env: env.commit(), lambda env: env.restore("a")):
+        with pytest.raises(BootEnvError, match="does not hold what was written"):
+            change(UBootEnv(Tools(TRIAL, deaf=True)))
 
 
 def test_nothing_is_committed_that_is_not_on_trial() -> None:

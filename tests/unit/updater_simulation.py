@@ -272,6 +272,9 @@ class NoLog:
     def start(self, deployment: str) -> None:
         pass
 
+    def stop(self) -> None:
+        pass
+
 
 @dataclass
 class FakeSession:

@@ -62,6 +62,8 @@ def write_image(artifact: Artifact, slot: SlotWriter, marks: Marks) -> None:
         UpdaterError: the medium does not hold what was written to it.
     """
     for image in artifact.files():
+        if not image.size:
+            raise InstallRefused("The image is empty.")
         if image.size > slot.capacity:
             raise InstallRefused(f"The image has {image.size} bytes, and the slot only {slot.capacity}.")
         marks.put("slot.write")

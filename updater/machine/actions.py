@@ -107,7 +107,8 @@ class Actions:
         world, wanted = self.world, self.deployment
         world.marks.put("download.begin")
         keys = verify_keys(world.verify_keys)
-        download = Download(world.session.connector, wanted.uri, world.clock, tries=world.download_tries)
+        pauses = delays(world.retry_poll, world.download_tries)
+        download = Download(world.session.connector, wanted.uri, world.clock, pauses)
         try:
             artifact = open_artifact(download, keys, device, world.device_type)
             if artifact.name != wanted.artifact_name:
@@ -178,7 +179,7 @@ class Actions:
         return device, Event.DONE
 
     def verify_commit(self, device: Device) -> Done:
-        """After a power cut around the commit: has the bootloader's environment been written or not?"""
+        """After a failure or a power cut around the commit: has the bootloader's environment been written or not?"""
         try:
             state, running = self.world.env.read(), self.world.slots.running()
         except UpdaterError as error:

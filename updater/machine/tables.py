@@ -62,7 +62,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.COMMIT,          E.DONE):            S.AFTER_COMMIT,
     (S.COMMIT,          E.FAILED):          S.VERIFY_COMMIT,    # it may have been made all the same
     (S.COMMIT,          E.ABORTED):         S.ROLLBACK,
-    # The power failed around the commit: the bootloader knows whether it was made.
+    # Something failed around the commit: the bootloader knows whether it was made.
     (S.VERIFY_COMMIT,   E.DONE):            S.AFTER_COMMIT,
     (S.VERIFY_COMMIT,   E.FAILED):          S.ROLLBACK,
     # From here on the update is kept, whatever happens.

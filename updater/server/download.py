@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 
 from updater.errors import ServerError
 from updater.ports import Clock
@@ -21,15 +22,15 @@ log = logging.getLogger(__name__)
 class Download:
     """Reads `uri` from its first byte to its last; `read(n)` as of a file.
 
-    A connection that cannot be made or breaks is tried again after `pause` seconds, at most `tries` times in all.
+    A connection that cannot be made or breaks is tried again after the next of `pauses` (seconds), until there are
+    no more; they are for the whole download, so that a line that breaks for ever comes to an end.
 
     Raises (from `read`):
-        ServerError: the tries are used up, or the server's answers do not fit together.
+        ServerError: the pauses are used up, or the server's answers do not fit together.
     """
 
-    def __init__(self, connector: Connector, uri: str, clock: Clock, *, tries: int = 10, pause: float = 1.0) -> None:
-        self._connector, self._uri, self._clock = connector, uri, clock
-        self._left, self._pause = tries, pause
+    def __init__(self, connector: Connector, uri: str, clock: Clock, pauses: Iterator[float]) -> None:
+        self._connector, self._uri, self._clock, self._pauses = connector, uri, clock, pauses
         self._place = 0
         self._size: int | None = None
         self._response: Response | None = None
@@ -58,11 +59,11 @@ class Download:
 
     def _again(self, error: ServerError) -> None:
         self.close()
-        self._left -= 1
-        if error.status is not None or self._left <= 0:
+        pause = None if error.status is not None else next(self._pauses, None)
+        if pause is None:
             raise error
         log.warning("the download broke at byte %d and goes on from there: %s", self._place, error)
-        self._clock.sleep(self._pause)
+        self._clock.sleep(pause)
 
     def _connect(self) -> Response:
         headers = {"Range": f"bytes={self._place}-{self._size - 1}"} if self._size is not None else {}

@@ -14,6 +14,7 @@ from updater.server.credentials import Credentials
 from updater.server.http import Connector, Reply
 
 API = "/api/devices"
+LONGEST_WAIT = 24 * 3600.0  # seconds; a server that asks for more is asked again all the same
 OK, NO_CONTENT, UNAUTHORIZED, NOT_FOUND, CONFLICT = 200, 204, 401, 404, 409
 
 
@@ -111,7 +112,7 @@ def _expect(reply: Reply, status: int, what: str) -> Reply:
     if reply.status == status or (status in (OK, NO_CONTENT) and reply.status in (OK, NO_CONTENT)):
         return reply
     retry_after = reply.headers.get("retry-after", "")
-    wait = float(retry_after) if retry_after.isdecimal() else None
+    wait = min(float(retry_after), LONGEST_WAIT) if retry_after.isdecimal() else None
     raise ServerError(f"The device {what}, and the server answered {reply.status}.", reply.status, wait)
 
 

@@ -107,9 +107,9 @@ def choose(entries: Sequence[Entry]) -> Entry | None:
     """The oldest unfinished part of a device.
 
     A part never begun is skipped if the device has already finished a later deployment: nobody wants to be sent
-    back to an older version.
+    back to an older version.  One that was closed over the device's head says nothing of the kind.
     """
-    last_finished = max((one.order for one in entries if one.status in FINISHED), default=-1)
+    last_finished = max((one.order for one in entries if one.status in FINISHED - CLOSED), default=-1)
     waiting = [
         one
         for one in entries
