@@ -56,6 +56,11 @@ class Process:
     def running(self) -> bool:
         return self._child.poll() is None
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it has ended by itself, with nothing to complain of."""
+        return self._child.poll() == 0
+
     def said(self) -> str:
         """The end of what it wrote to its standard error."""
         return self._errors.read_text(errors="replace")[-2000:].strip()

@@ -30,8 +30,21 @@ OUTCOMES = pytest.StashKey[list[ExitCode]]()
 SEED = pytest.StashKey[int]()
 REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
 WORKER_KEY = "bootproof"
+OUTCOME = "bootproof-outcome"  # a property of a report
 # The first of these that happened is what the whole run ends with.
 WORST_FIRST = (ExitCode.VIOLATED, ExitCode.HOST, ExitCode.USAGE, ExitCode.INCONCLUSIVE)
+
+
+class Counter:
+    """Hears of every outcome as it comes, so that a worker of pytest-xdist that dies later takes none with it."""
+
+    def __init__(self, outcomes: list[ExitCode]) -> None:
+        self._outcomes = outcomes
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        found = dict(report.user_properties).get(OUTCOME)
+        if report.failed and isinstance(found, int):
+            self._outcomes.append(ExitCode(found))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", {}).get(WORKER_KEY, seed)  # all workers of a run share one seed
     config.stash[SEED] = secrets.randbits(31) if given is None else given
     config.stash[ROWS], config.stash[FOLDERS], config.stash[OUTCOMES] = [], [], []
+    config.pluginmanager.register(Counter(config.stash[OUTCOMES]), "bootproof-counter")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -118,7 +132,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.excinfo is not None and report.failed:
         error = call.excinfo.value
         if "catalogue" in getattr(item, "fixturenames", ()):  # a scenario, not a test of the tools
-            item.config.stash[OUTCOMES].append(_meaning(error))
+            report.user_properties.append((OUTCOME, int(_meaning(error))))  # travels to whoever counts
         if isinstance(error, BootproofError | ImageError):
             # What the board did is the finding; where in the harness it was noticed is not.
             report.longrepr = f"{type(error).__name__}: {error}"
@@ -140,12 +154,13 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """A worker of pytest-xdist has ended: take over what it found."""
+    stash = node.config.stash
     found = getattr(node, "workeroutput", {}).get(WORKER_KEY)
-    if found:
-        stash = node.config.stash
-        stash[ROWS].extend(Row(**row) for row in found["rows"])
-        stash[FOLDERS].extend(Path(folder) for folder in found["folders"])
-        stash[OUTCOMES].extend(ExitCode(outcome) for outcome in found["outcomes"])
+    if found is None:  # it died on the way
+        stash[OUTCOMES].append(ExitCode.HOST)
+        return
+    stash[ROWS].extend(Row(**row) for row in found["rows"])
+    stash[FOLDERS].extend(Path(folder) for folder in found["folders"])
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -155,7 +170,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.config.workeroutput[WORKER_KEY] = {
             "rows": [asdict(row) for row in stash[ROWS]],
             "folders": [str(folder) for folder in stash[FOLDERS]],
-            "outcomes": [int(outcome) for outcome in stash[OUTCOMES]],
         }
         return
     if exitstatus == pytest.ExitCode.INTERRUPTED:

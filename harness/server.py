@@ -111,6 +111,11 @@ class Server:
         """When the device last asked for work; empty if it never did."""
         return str(self._call("GET", f"/devices/{device}", version="v2/devauth").json().get("check_in_time") or "")
 
+    def artifact_name(self, device: str) -> str | None:
+        """The name of what runs, as the device's inventory has it; None if the device has never said."""
+        attributes = self._call("GET", f"/inventory/devices/{device}").json().get("attributes", ())
+        return next((str(one["value"]) for one in attributes if one["name"] == "artifact_name"), None)
+
     def log(self, deployment: str, device: str) -> str:
         """The deployment log that the device has sent."""
         return self._call("GET", f"/deployments/deployments/{deployment}/devices/{device}/log").text

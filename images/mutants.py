@@ -105,11 +105,11 @@ MUTANTS: dict[str, Mutant] = {
             rule="commit",
             changes=(
                 Change("machine/actions.py", '            self._must_tell(update, "installing")\n', ""),
+                # Only once the commit is stored, so that a cut right after its write comes well before the report.
                 Change(
                     "machine/actions.py",
-                    '            self.world.marks.put("commit.done")\n',
-                    '            self.world.marks.put("commit.done")\n'
-                    '            self._must_tell(update, "installing")\n',
+                    '        """The new system is kept; remember what it provides."""\n',
+                    '        self._must_tell(_update(device), "installing")\n',
                 ),
             ),
         ),
@@ -124,6 +124,15 @@ MUTANTS: dict[str, Mutant] = {
                     "(S.INSTALL,         E.DONE):            S.REBOOT,",
                     "(S.INSTALL,         E.DONE):            S.AFTER_COMMIT,",
                 ),
+            ),
+        ),
+        Mutant(
+            "name-forgotten",
+            "the new system is kept, and the device goes on under the old name",
+            caught_by="test_clean_update.py::test_clean_update",
+            rule="name",
+            changes=(
+                Change("machine/actions.py", "replace(device, provides=dict(_update(device).provides))", "device"),
             ),
         ),
         Mutant(

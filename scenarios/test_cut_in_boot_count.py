@@ -2,8 +2,9 @@
 """Power fails on the first boot of the new version: inside U-Boot's own write of the boot count, and after it."""
 
 import allure
+import pytest
 
-from harness.faults.power import console
+from harness.faults.power import Moment, console, mark
 from harness.lab import Lab
 
 
@@ -17,9 +18,16 @@ def test_cut_in_boot_count(lab: Lab) -> None:
 
 
 @allure.severity(allure.severity_level.CRITICAL)
-def test_cut_after_boot_count(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("moment", "says"),
+    [
+        pytest.param(console("Starting kernel"), "Cut as the new kernel starts", id="kernel"),
+        pytest.param(mark("reboot", "daemon.ready"), "Cut once the new updater runs", id="updater"),
+    ],
+)
+def test_cut_after_boot_count(lab: Lab, moment: Moment, says: str) -> None:
     """The one try that the boot limit allows has been counted: the old version comes back."""
     lab.deploy("b")
-    lab.cut_power(console("is up on /dev/vda2"), lose="unflushed", says="Cut once the new system has come up")
+    lab.cut_power(moment, lose="unflushed", says=says)
     lab.power_on()
     lab.claim("old")

@@ -12,7 +12,7 @@ def test_cut_while_writing(lab: Lab) -> None:
     """Whatever part of the slot survived, the board is on the old version, and the next update succeeds."""
     lab.deploy("b")
     lab.cut_power(
-        writes(lab.random.randint(1, 120), to="passive", after="slot.write"),
+        writes(lab.random.randint(1, 75), to="passive", after="slot.write"),
         says="Cut while the inactive slot is written",
     )
     lab.power_on()

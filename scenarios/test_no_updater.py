@@ -9,6 +9,7 @@ from harness.lab import Lab
 @allure.severity(allure.severity_level.CRITICAL)
 def test_no_updater(lab: Lab) -> None:
     """A configuration that the new updater refuses is met on the first boot, and no one has to come to the device."""
+    lab.expect_alarms("updater-not-started")
     lab.deploy("no-updater")
     lab.claim_undone(
         "UpdatePollIntervalSeconds must be a whole number",

@@ -28,6 +28,7 @@ def _media(spec: BoardSpec, wiring: Wiring) -> Iterator[str]:
     """One image below one log, cut into windows, so that all writes stand in one order.
 
     Host flushes are switched off: what counts as durable is decided from the log, not by this machine's disk.
+    Nor may QEMU merge what the board asked for: each request of its own can be lost alone.
     """
     yield from _blockdev(driver="file", node_name="image-file", filename=wiring.overlay, cache__no_flush="on")
     yield from _blockdev(driver="qcow2", node_name="image", file="image-file", cache__no_flush="on")
@@ -46,7 +47,8 @@ def _media(spec: BoardSpec, wiring: Wiring) -> Iterator[str]:
     for window in (spec.layout.disk, spec.layout.marks):
         yield from (
             "-device",
-            f"virtio-blk-pci,drive={window.name},serial={window.name},share-rw=on,discard=off,write-zeroes=off",
+            f"virtio-blk-pci,drive={window.name},serial={window.name},share-rw=on,discard=off,write-zeroes=off,"
+            "request-merging=off",
         )
 
 

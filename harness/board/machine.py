@@ -65,6 +65,11 @@ class Board:
     def on(self) -> bool:
         return self._process is not None and self._process.running
 
+    @property
+    def switched_itself_off(self) -> bool:
+        """Whether the guest has powered the machine off."""
+        return self._process is not None and self._process.ended_well
+
     def said(self) -> str:
         """The end of what QEMU itself has complained of."""
         return self._process.said() if self._process else ""

@@ -11,13 +11,13 @@ from images.layout import Layout, Window
 
 @dataclass(frozen=True)
 class Moment:
-    """The `count`-th write to the area `to` after the mark `after` (0: at the mark itself).
+    """The `count`-th write to the area `to` after the marks `after`, in this order (0: at the last of them itself).
 
     Areas are the windows and partitions of the layout, and `passive`: the slot that does not run.  Or, if `shows` is
     set, when the console shows that pattern (`after` is then not looked at).
     """
 
-    after: str | None = None
+    after: tuple[str, ...] = ()
     to: str | None = None
     count: int = 0
     shows: str | None = None
@@ -25,28 +25,31 @@ class Moment:
     def __str__(self) -> str:
         if self.shows:
             return f"when the console shows '{self.shows}'"
-        since = f" after the step '{self.after}'" if self.after else ""
+        steps = [f"after the step '{name}'" for name in reversed(self.after)]
         if self.count == 0:
-            return f"at the step '{self.after}'"
-        return f"after write {self.count} to {self.to}{since}"
+            return " ".join([f"at the step '{self.after[-1]}'", *steps[1:]])
+        return " ".join([f"after write {self.count} to {self.to}", *steps])
 
     def within(self, passive: str) -> Moment:
         """With `passive` replaced by the partition it is."""
         return replace(self, to=passive) if self.to == "passive" else self
 
 
-def mark(name: str) -> Moment:
-    """When the updater writes this mark."""
-    return Moment(after=name)
+def mark(*names: str) -> Moment:
+    """When the updater writes this mark; of several, when it writes the last after the others, in this order."""
+    return Moment(after=names)
 
 
 def writes(count: int, *, to: str, after: str | None = None) -> Moment:
     """When `count` writes have gone to an area, counted from a mark or from power-on."""
-    return Moment(after=after, to=to, count=count)
+    return Moment(after=(after,) if after else (), to=to, count=count)
 
 
 def console(pattern: str) -> Moment:
-    """When the console shows a pattern; the log is taken as far as it was then."""
+    """When the console is seen to show a pattern; the log is taken as far as it is then.
+
+    This is as exact as this machine is quick: for a moment between two writes of the board take a mark.
+    """
     return Moment(shows=pattern)
 
 
@@ -54,19 +57,20 @@ class Watch:
     """Looks at the operations of a log, one after the other, for a moment."""
 
     def __init__(self, moment: Moment, log: WriteLog, layout: Layout) -> None:
-        self._log, self._moment = log, moment
+        self._log = log
         self._marks = layout.marks
         self._area = area(layout, moment.to) if moment.to else None
         self._left = moment.count
-        self._armed = moment.after is None
+        self._awaited = list(moment.after)
 
     def __call__(self, operation: Operation) -> bool:
         """Whether this operation is the one."""
         if operation.kind is not Kind.WRITE:
             return False
-        if not self._armed:
-            self._armed = self._mark(operation) == self._moment.after
-            return self._armed and self._left == 0
+        if self._awaited:
+            if self._mark(operation) == self._awaited[0]:
+                self._awaited.pop(0)
+            return not self._awaited and self._left == 0
         if self._area is not None and operation.address in self._area:
             self._left -= 1
             return self._left == 0

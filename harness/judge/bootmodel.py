@@ -2,7 +2,8 @@
 """What U-Boot will boot next, worked out from its environment alone.
 
 Owns the meaning of the default environment's scripts together with U-Boot's boot counter.  Refuses to guess: an
-environment whose scripts are others than the compiled ones, or that names no slot, boots nothing that is known.
+environment whose scripts, or what these use, are others than the compiled ones, or that names no slot, boots nothing
+that is known.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from harness.judge.bootenv import Environment, Slot, number, slot_named
 
-SCRIPTS = ("bootcmd", "altbootcmd", "mender_altbootcmd", "mender_setup", "mender_try_to_recover")
+# What an update changes, and what this model works out.  Everything else must be what was compiled in.
+WORKED_OUT = frozenset({"mender_boot_part", "mender_boot_part_hex", "upgrade_available", "bootcount", "bootlimit"})
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class NextBoot:
 def next_boot(env: Environment, defaults: Mapping[str, str]) -> NextBoot:
     """What a power-on with this environment on the card boots; `defaults` is what was compiled into U-Boot."""
     env = replace(env, defaults=defaults)
-    for script in SCRIPTS:
-        if script in defaults and env.variables.get(script) != defaults[script]:
-            return NextBoot(None, False, f"The environment's {script} is not the one that U-Boot was built with.")
+    for name, value in defaults.items():
+        if name not in WORKED_OUT and env.variables.get(name) != value:
+            return NextBoot(None, False, f"The environment's {name} is not the one that U-Boot was built with.")
     source = "No copy of the environment is valid; the compiled default" if env.active is None else "The environment"
     if not env.upgrade_available:
         return _boot(env.variables, False, f"{source} names {{slot}}, with no update on trial.")

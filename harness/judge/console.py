@@ -43,6 +43,8 @@ PATTERNS: dict[str, re.Pattern[bytes]] = {
         "io-error": rb"I/O error|Input/output error",
         "card-error": rb"mmc\d{1,2}: (?:error -\d|Timeout waiting for hardware|Card stuck)|mmcblk\d{1,2}: error -\d",
         # User space.
+        "program-crashed": rb"Traceback \(most recent call last\)|Segmentation fault|Illegal instruction|Bus error",
+        "updater-not-started": rb"mender-update: [^\n]",
         "root-missing": rb"Unable to mount root fs|Cannot open root device",
         "not-mounted": rb"can't be mounted|mounting [^\n]{1,120} failed",
         "emergency-shell": rb"emergency (?:mode|shell)|Dropping to a shell|\(initramfs\) |Give root password for",

@@ -7,7 +7,7 @@ Owns their shape and what can be said of each alone.  Refuses to fetch anything:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.judge.bootenv import Environment, Slot
 
@@ -19,12 +19,14 @@ SAYS_OLD = ("failure", "aborted")
 class ServerRecord:
     """What the server was told about the current deployment: the last status (None: never any) and all in order.
 
-    `finished` is when the server closed it for this device (ISO 8601), None as long as it has not.
+    `finished` is when the server closed it for this device (ISO 8601), None as long as it has not; `artifact_name` is
+    what the device last said that it runs, None if that is not known.
     """
 
     status: str | None
     history: tuple[str, ...] = ()
     finished: str | None = None
+    artifact_name: str | None = None
 
     @property
     def final(self) -> bool:
@@ -32,11 +34,12 @@ class ServerRecord:
 
     @property
     def commit_reported(self) -> bool:
-        """Whether the device reported `installing` again after `rebooting`: it runs NEW and is about to commit."""
-        if self.status in SAYS_NEW:
-            return True
-        after = self.history[self.history.index("rebooting") :] if "rebooting" in self.history else ()
-        return "installing" in after
+        """Whether the device reported `installing` a second time: it runs NEW and is about to commit.
+
+        Usually `rebooting` stands between the two; not if the power failed after the flip, which is as good as that.
+        """
+        begun = [step for step in self.history if step in ("downloading", "installing")]
+        return self.status in SAYS_NEW or begun[-2:] == ["installing", "installing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,7 @@ class Evidence:
     old: str  # names of known images
     new: str
     has_flushes: bool
+    artifact_names: Mapping[str, str] = field(default_factory=dict)  # of known images, where they are not their own
 
     @property
     def doubts(self) -> tuple[str, ...]:

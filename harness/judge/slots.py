@@ -18,11 +18,15 @@ from images.layout import Layout
 
 @dataclass(frozen=True)
 class KnownImage:
-    """A root file system image by what it is: its size in bytes and its SHA-256 in hexadecimal."""
+    """A root file system image by what it is: its size in bytes and its SHA-256 in hexadecimal.
+
+    `artifact_name` is what a device that runs it calls itself; empty: the same as `name`.
+    """
 
     name: str
     size: int
     sha256: str
+    artifact_name: str = ""
 
     @classmethod
     def of_file(cls, name: str, path: Path) -> KnownImage:

@@ -104,6 +104,8 @@ def judge_settled(evidence: Evidence, *, expect: Expectation) -> Verdict:
         findings.append(_expected(evidence, image, expect))
         if evidence.server:
             findings += [_agrees(evidence, evidence.server.status, image), _told_once(evidence.server)]
+            if evidence.server.artifact_name is not None:
+                findings.append(_name(evidence, evidence.server.artifact_name, image))
     if image == evidence.new and image != evidence.old:
         findings.append(_beside(evidence))
     findings += [
@@ -221,6 +223,13 @@ def _agrees(evidence: Evidence, status: str | None, image: str | None) -> Findin
         return Finding("server", False, f"The server {told}, which is no final status.")
     says = f"The server was told '{status}', and {image} runs."
     return Finding("server", status in allowed, says)
+
+
+def _name(evidence: Evidence, said: str, image: str | None) -> Finding:
+    """What the device says of itself decides what it is offered next."""
+    wanted = evidence.artifact_names.get(image or "", image)
+    says = f"The device says that it runs {said}"
+    return _finding("name", said == wanted, f"{says}.", f"{says}, and {wanted} runs.")
 
 
 def _told_once(server: ServerRecord) -> Finding:

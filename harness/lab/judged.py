@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from harness.board.machine import Media
 from harness.clock import Deadline, poll
-from harness.errors import ClaimViolated, HarnessBug, HostProblem, Inconclusive
+from harness.errors import ClaimViolated, GuestFault, HarnessBug, HostProblem, Inconclusive
 from harness.evidence import Events, Row, RunFolder
 from harness.judge import (
     SLOTS,
@@ -67,8 +68,7 @@ class JudgedRig(Rig):
         """Wait until the board has stopped changing: its deployment has ended and it has asked for work since."""
 
         def ended() -> bool:
-            if not self.board.on:
-                raise HostProblem(f"QEMU has ended by itself: {self.board.said()}", "See qemu.log in the run folder.")
+            self._must_be_on()
             record = self._record()
             if record is None or record.finished is None:
                 return False
@@ -76,6 +76,19 @@ class JudgedRig(Rig):
 
         with self.events.step("Wait until the board has settled"):
             return bool(poll(ended, Deadline(self.timeouts.settle), every=LOOK_SECONDS))
+
+    def _must_be_on(self) -> None:
+        """Nobody has switched the board off.
+
+        Raises:
+            GuestFault: it has switched itself off.
+            HostProblem: QEMU has failed.
+        """
+        if self.board.on:
+            return
+        if self.board.switched_itself_off:
+            raise GuestFault("The board has switched itself off, and nobody is there to switch it on.")
+        raise HostProblem(f"QEMU has ended by itself: {self.board.said()}", "See qemu.log in the run folder.")
 
     def claim(self, expect: Expectation, *, did: str = "") -> Verdict:
         """Wait until the board has settled, and judge it as it would be if the power failed now.
@@ -88,8 +101,7 @@ class JudgedRig(Rig):
             raise HarnessBug(f"Version {self.wanted} ran before it was deployed, so old and new are the same.")
         settled = self.settle()
         media = self._media_now()
-        record = self._record()
-        evidence = self._gather(media, record=record, with_data=True, settled=settled)
+        evidence = self._gather(media, record=self._record(with_name=True), with_data=True, settled=settled)
         verdict = judge_settled(evidence, expect=expect)
         self._conclude(did, evidence, media, verdict)
         self.version = evidence.slots.get(self.running) or self.version
@@ -199,19 +211,18 @@ class JudgedRig(Rig):
     def _conclude(self, did: str, evidence: Evidence, media: Media, verdict: Verdict) -> None:
         """Add a row, and begin the next stretch from here."""
         slot = evidence.running
-        self.rows.append(
-            Row(
-                did=did or (self.cuts[-1] if self.cuts else "no cut"),
-                booted=f"slot {slot.upper()}, version {evidence.slots[slot] or 'unknown'}" if slot else "nothing",
-                slots={
-                    name: (evidence.slots[name] or "neither", self._digest(name, evidence, media)) for name in SLOTS
-                },
-                told=(evidence.server.status if evidence.server else None) or "nothing",
-                outcome=verdict.outcome.value,
-            )
-        )
+        did = did or (self.cuts[-1] if self.cuts else "no cut")
+        booted = f"slot {slot.upper()}, version {evidence.slots[slot] or 'unknown'}" if slot else "nothing"
+        self.rows.append(self._row(did, booted, evidence, media, verdict))
         self.running = slot or self.running
         self._begin_anew()
+
+    def _row(self, did: str, booted: str, evidence: Evidence, media: Media, verdict: Verdict) -> Row:
+        slots: dict[str, tuple[str, str]] = {
+            name: (evidence.slots[name] or "neither", self._digest(name, evidence, media)) for name in SLOTS
+        }
+        told = (evidence.server.status if evidence.server else None) or "nothing"
+        return Row(did=did, booted=booted, slots=slots, told=told, outcome=verdict.outcome.value)
 
     def _digest(self, slot: Slot, evidence: Evidence, media: Media) -> str:
         image = self.known_images.get(evidence.slots[slot] or "")
@@ -226,8 +237,11 @@ class JudgedRig(Rig):
         if verdict.outcome is Outcome.INCONCLUSIVE:
             raise Inconclusive(verdict.sentence)
 
-    def _record(self) -> ServerRecord | None:
-        return self.server.record(self.deployment, self.device) if self.deployment else None
+    def _record(self, *, with_name: bool = False) -> ServerRecord | None:
+        if not self.deployment:
+            return None
+        record = self.server.record(self.deployment, self.device)
+        return replace(record, artifact_name=self.server.artifact_name(self.device)) if with_name else record
 
     def _listen(self) -> bytes:
         """What the board has said since the last claim, over all its power-ons."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from harness.clock import Deadline
 from harness.errors import GuestFault, Inconclusive
 from harness.faults.power import Moment, Watch, area, writes
-from harness.judge import judge_cut
+from harness.judge import Outcome, judge_cut
 from harness.lab.judged import OTHER, JudgedRig
 from harness.storage import (
     CrashPoint,
@@ -49,18 +49,34 @@ class Lab(JudgedRig):
         with self.events.step(what):
             position = self._stop_at(moment, Deadline(self.timeouts.fault))
             if position is None:
+                self._must_be_on()
                 self.board.kill()
                 raise Inconclusive(f"The power cut did not happen: the board never came to the moment {at}.")
             seed = self.random.getrandbits(32)
             before = self.environment()
             point = self.board.cut_power(lambda log: self._chosen(log, position, lose, seed, tear))
-        self._note_cut(what, at, point, before.as_dict())
+        beyond = self._note_cut(what, at, point, before.as_dict())
         self._heard = self._listen()
         self._console_read = self._listened
-        self._keep("after the cut", judge_cut(self._gather(self.board.media, record=self._record(), with_data=False)))
+        self._judge_cut(what, told_later=[name for name in beyond if name.startswith("report.")])
         if tear:
             self._must_have_torn(point)
         return point
+
+    def _judge_cut(self, what: str, *, told_later: list[str]) -> None:
+        """Judge the media as they are now.
+
+        What the board told the server after the moment of the cut would not have been told: then the server's record
+        says nothing of the moment, and all that it does not matter for still has to hold.
+        """
+        record = None if told_later else self._record()
+        evidence = self._gather(self.board.media, record=record, with_data=False)
+        verdict = judge_cut(evidence)
+        if verdict.outcome is Outcome.VIOLATED:
+            self.rows.append(self._row(what, "not tried", evidence, self.board.media, verdict))
+        self._keep("after the cut", verdict)
+        if told_later:
+            raise Inconclusive(f"The board went on to '{told_later[-1]}' before it could be stopped.", "Run it again.")
 
     def cut_inside_env_write(self, *, after: str, says: str) -> CrashPoint:
         """Cut the power inside the environment write that follows a mark, within a sector that holds text."""
@@ -99,11 +115,13 @@ class Lab(JudgedRig):
             self.board.console.expect(moment.shows, deadline)
         except GuestFault:
             return None
-        self.board.kill()
         self.board.log.poll()
-        return len(self.board.log.operations)
+        position = len(self.board.log.operations)
+        self.board.kill()
+        return position
 
-    def _note_cut(self, what: str, at: Moment, point: CrashPoint, before: object) -> None:
+    def _note_cut(self, what: str, at: Moment, point: CrashPoint, before: object) -> list[str]:
+        """Keep the cut in the run folder; returns the steps that the board went on to before it stopped."""
         log, layout = self.board.log, self.board.spec.layout
         beyond = [mark.name for position, mark in marks(log, layout) if position > point.position]
         self.cuts.append(what)
@@ -120,9 +138,7 @@ class Lab(JudgedRig):
         self._keep_summary()
         after = self.environment().as_dict()
         self.folder.write(f"environment-{len(self.cuts)}.json", {"before": before, "after": after})
-        # What the board told the server after the moment of the cut would not have been told.
-        if any(name.startswith("report.") for name in beyond):
-            raise Inconclusive(f"The board went on to '{beyond[-1]}' before it could be stopped.", "Run it again.")
+        return beyond
 
     def _keep_summary(self) -> None:
         """What the log of this power-on holds, in short."""

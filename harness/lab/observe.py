@@ -67,9 +67,10 @@ def gather(medium: Medium, known: Known, observed: Observed, *, with_data: bool)
         alarms=alarms(observed.console, observed.expected_alarms),
         server=observed.server,
         running=observed.running,
-        faults_fired=True,  # one that did not fire has ended the run already,
+        faults_fired=True,  # one that did not fire has ended the run already
         settled=observed.settled,
         old=observed.old,
         new=observed.new,
         has_flushes=observed.has_flushes,
+        artifact_names={image.name: image.artifact_name for image in known.images if image.artifact_name},
     )

@@ -178,4 +178,5 @@ class Rig:
 
     def _know(self, version: str) -> None:
         if version not in self.known_images:
-            self.known_images[version] = KnownImage(version, *self.catalogue.slot_image(version))
+            name = self.catalogue.artifact_name(version)
+            self.known_images[version] = KnownImage(version, *self.catalogue.slot_image(version), name)

@@ -57,6 +57,14 @@ def test_a_mark_is_found_by_its_name(reached: Callable[..., list[int]]) -> None:
     assert reached(mark("fli"), *entries) == []
 
 
+def test_marks_are_awaited_in_their_order(reached: Callable[..., list[int]]) -> None:
+    entries = [step("ready"), step("reboot", 1), write(A), step("ready", 2), step("ready", 3)]
+    assert reached(mark("ready"), *entries) == [0]
+    assert reached(mark("reboot", "ready"), *entries) == [3]
+    assert reached(mark("ready", "reboot"), *entries) == [1]
+    assert reached(mark("ready", "reboot", "reboot"), *entries) == []
+
+
 def test_writes_are_counted_from_the_beginning_or_from_a_mark(reached: Callable[..., list[int]]) -> None:
     entries = [
         write(A),
@@ -88,6 +96,7 @@ def test_passive_is_the_slot_that_does_not_run() -> None:
 
 def test_moments_are_said_in_words() -> None:
     assert str(mark("flip")) == "at the step 'flip'"
+    assert str(mark("reboot", "ready")) == "at the step 'ready' after the step 'reboot'"
     assert str(writes(3, to="card")) == "after write 3 to card"
     assert str(writes(3, to="passive", after="begin")) == "after write 3 to passive after the step 'begin'"
 

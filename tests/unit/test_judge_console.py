@@ -91,6 +91,9 @@ BAD = [
     ("root-missing", b"[    1.2] VFS: Unable to mount root fs on unknown-block(0,0)"),
     ("not-mounted", b"mount: /data: can't be mounted"),
     ("not-mounted", b"mount: mounting /dev/vda2 on /root failed: Invalid argument"),
+    ("program-crashed", b"Traceback (most recent call last):"),
+    ("program-crashed", b"Segmentation fault (core dumped)"),
+    ("updater-not-started", b"mender-update: /etc/mender/mender.conf cannot be read as JSON: Expecting value."),
     ("emergency-shell", b'You are in emergency mode. After logging in, type "journalctl -xb"'),
     ("emergency-shell", b"ALERT!  /dev/vda2 does not exist.  Dropping to a shell!"),
 ]

@@ -149,6 +149,21 @@ class TestSettled:
         rules = self.RULES + self.AGREED + beside + self.LAST
         assert tuple(finding.rule for finding in verdict.findings) == rules
 
+    def test_the_device_must_say_what_it_runs(self) -> None:
+        names = {"v1": "release-1", "v2": "release-2"}
+        for evidence, right, wrong in (
+            (SETTLED, "release-2", "release-1"),
+            (BACK, "release-1", "release-1_INCONSISTENT"),
+        ):
+            assert evidence.server is not None
+            for said, rules in ((right, []), (wrong_of[right], ["name"]), (evidence.new, ["name"])):
+                server = replace(evidence.server, artifact_name=said)
+                expect = "new" if evidence is SETTLED else "old"
+                verdict = judge_settled(replace(evidence, server=server, artifact_names=names), expect=expect)
+                assert failed(verdict) == rules
+        verdict = judge_settled(replace(SETTLED, server=replace(SETTLED.server, artifact_name="v2")), expect="new")
+        assert "name" in {finding.rule for finding in verdict.findings}, "images may be called as their artifacts are"
+
     def test_without_a_server_there_is_nothing_to_agree_with(self) -> None:
         verdict = judge_settled(replace(SETTLED, server=None), expect="new")
 
@@ -248,7 +263,8 @@ class TestReport:
             ((*DOWNLOADED, "rebooting"), False),
             (("installing", "downloading", "installing"), False),
             (REPORTED, True),
+            ((*DOWNLOADED, "installing"), True),  # the power failed after the flip, so nothing said rebooting
         ],
     )
-    def test_a_commit_is_reported_by_installing_after_rebooting(self, history: tuple[str, ...], reported: bool) -> None:
+    def test_a_commit_is_reported_by_installing_again(self, history: tuple[str, ...], reported: bool) -> None:
         assert ServerRecord("x", history).commit_reported == reported

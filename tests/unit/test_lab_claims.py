@@ -94,6 +94,7 @@ class Plug:
     """A machine that runs until it is switched off."""
 
     running = True
+    ended_well = False
 
     def kill(self) -> None:
         self.running = False
@@ -121,6 +122,7 @@ class ToldServer:
 
     def __init__(self) -> None:
         self.history: tuple[str, ...] = ()
+        self.says = ""  # what the device calls itself; empty: as it should
         self.polls_after = 1.0  # seconds between the end of the deployment and the next request for work
         self.kept: dict[str, Any] = {"journal": [], "log": ""}
         self.uploads: list[Path] = []
@@ -138,6 +140,9 @@ class ToldServer:
 
     def last_poll(self, _: str) -> str:
         return (self._end() + timedelta(seconds=self.polls_after)).isoformat()
+
+    def artifact_name(self, _: str) -> str:
+        return self.says or ("release-b" if self.history[-1:] == ("success",) else "release-a")
 
     def log(self, *_: str) -> str:
         return str(self.kept["log"])
@@ -251,6 +256,23 @@ def test_a_board_that_reported_after_the_moment_is_inconclusive(lab: Lab) -> Non
         lab.cut_power(mark("slot.flushed"))
 
 
+def test_what_is_bad_whatever_was_told_later_is_a_violation(lab: Lab) -> None:
+    begin(
+        lab, flag(FLUSH), write(SLOT_B, IMAGES["b"]), step(STRIP, "install.flip"), *sectors(ENV[0], FLIP),
+        step(STRIP, "report.rebooting", 1),
+    )  # fmt: skip
+    with pytest.raises(ClaimViolated, match="Slot B, which U-Boot boots, is neither a nor b"):
+        lab.cut_after_env_write(after="install.flip", says="Cut after the flip")
+    (row,) = lab.rows
+    assert (row.did, row.booted, row.outcome) == ("Cut after the flip", "not tried", "violated")
+
+
+def test_a_pattern_cuts_where_the_log_is_when_it_is_seen(lab: Lab) -> None:
+    begin(lab, *image_in_b(), *sectors(ENV[0], FLIP), said=UP["a"] + b"Starting kernel ...", told=FAILED[:3])
+    assert lab.cut_power(console("Starting kernel")).position == len(lab.board.log.operations)
+    assert lab.environment().upgrade_available
+
+
 def test_other_steps_after_the_moment_are_cut_off(lab: Lab) -> None:
     begin(lab, *image_in_b(), step(STRIP, "slot.verified", 2), *sectors(ENV[0], FLIP), told=("downloading",))
     lab.cut_power(mark("slot.flushed"))
@@ -293,7 +315,7 @@ def test_without_any_flush_nothing_is_known(lab: Lab) -> None:
 
 def test_a_good_update_is_held(lab: Lab) -> None:
     begin(lab, *image_in_b(), *sectors(ENV[0], COMMITTED), said=UP["a"] + UP["b"], told=SUCCEEDED)
-    assert len(lab.claim("new").findings) == 12
+    assert len(lab.claim("new").findings) == 13
     row = lab.rows[0]
     assert (row.did, row.booted, row.told, row.outcome) == ("no cut", "slot B, version b", "success", "held")
     with pytest.raises(HarnessBug, match="ran before it was deployed"):
@@ -316,6 +338,13 @@ def test_every_other_update_is_not(
 ) -> None:
     begin(lab, *entries, said=said, told=told)
     with pytest.raises(ClaimViolated, match=says):
+        lab.claim("new")
+
+
+def test_a_device_that_goes_under_another_name_is_found(lab: Lab) -> None:
+    begin(lab, *image_in_b(), *sectors(ENV[0], COMMITTED), said=UP["b"], told=SUCCEEDED)
+    lab.server.says = "release-a"  # type: ignore[attr-defined]
+    with pytest.raises(ClaimViolated, match="says that it runs release-a, and release-b runs"):
         lab.claim("new")
 
 
@@ -360,6 +389,15 @@ def test_a_machine_that_ended_by_itself_is_no_finding(lab: Lab) -> None:
     lab.board.kill()
     with pytest.raises(HostProblem, match="QEMU has ended by itself: no more"):
         lab.settle()
+
+
+def test_a_board_that_switches_itself_off_is_a_finding(lab: Lab) -> None:
+    begin(lab, *image_in_b())
+    lab.board.kill()
+    lab.board._process.ended_well = True  # type: ignore[union-attr, misc]
+    for act in (lab.settle, lambda: lab.cut_power(mark("install.flip"))):
+        with pytest.raises(GuestFault, match="switched itself off"):
+            act()
 
 
 # -- what the log shows ------------------------------------------------------------------------------------------------
