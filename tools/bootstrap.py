@@ -158,14 +158,15 @@ def make_environment() -> None:
     Raises:
         Stop: something could not be installed.
     """
-    wanted = environment_digest()
+    wanted = environment_stamp()
     if STAMP.exists() and STAMP.read_text() == wanted:
         return
     began = time.monotonic()
     uv = shutil.which("uv")
     say(f"Making the virtual environment .venv with {'uv' if uv else 'pip'}")
-    # Without a stamp it is half-made, or somebody else's; with an old one it only has to be brought up to date.
-    if not STAMP.exists():
+    # Without a stamp it is half-made; with that of another place or Python its programs would run somebody else's code.
+    # With an old one it only has to be brought up to date.
+    if not STAMP.exists() or STAMP.read_text().split("\n")[0] != wanted.split("\n")[0]:
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     STAMP.unlink(missing_ok=True)
     failed = "The Python packages could not be installed"
@@ -175,10 +176,11 @@ def make_environment() -> None:
     say(f"The virtual environment is ready after {time.monotonic() - began:.0f} s")
 
 
-def environment_digest() -> str:
-    """What the environment depends on: the locked packages, our own metadata, and the Python under it."""
-    about = b"".join(path.read_bytes() for path in (LOCK_FILE, ROOT / "pyproject.toml"))
-    return hashlib.sha256(about + f"{base_python()} {sys.version} {ROOT}".encode()).hexdigest()
+def environment_stamp() -> str:
+    """What the environment depends on, a line each: its place and its Python; the packages and our metadata."""
+    where = f"{base_python()} {sys.version} {ROOT}".encode()
+    what = b"".join(path.read_bytes() for path in (LOCK_FILE, ROOT / "pyproject.toml"))
+    return "\n".join(hashlib.sha256(part).hexdigest() for part in (where, what))
 
 
 def base_python() -> str:

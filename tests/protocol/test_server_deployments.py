@@ -116,6 +116,14 @@ def test_an_aborted_deployment_refuses_reports(device: Device, operator: Operato
     assert operator.call("PUT", path, json={"status": "aborted"}).status_code == 422
 
 
+def test_a_later_deployment_that_the_operator_ends_leaves_the_earlier_one(device: Device, operator: Operator):
+    first = operator.deploy("new", device.id)
+    second = operator.deploy("new", device.id, name="the same once more")
+    assert operator.call("PUT", f"{DEPLOYMENTS}/{second}/status", json={"status": "aborted"}).status_code == 204
+    assert device.poll().json()["id"] == first
+    assert device.report(first, "success") == 204
+
+
 def test_what_is_installed_is_not_installed_again_unless_forced(device: Device, operator: Operator):
     deployment = operator.deploy("new", device.id)
     assert device.poll("new").status_code == 204

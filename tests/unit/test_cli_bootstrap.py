@@ -56,3 +56,18 @@ def test_an_interrupted_environment_is_made_again(bootstrap: ModuleType, monkeyp
     monkeypatch.setattr(bootstrap, "call", interrupted)
     bootstrap.make_environment()
     assert commands == []
+
+
+@pytest.mark.parametrize(("changed", "remade"), [("where", True), ("what", False)])
+def test_a_moved_checkout_is_given_an_environment_of_its_own(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, changed: str, remade: bool
+) -> None:
+    """The programs in an environment name its place, so a copied one would run the code it was copied from."""
+    bootstrap.ENVIRONMENT.mkdir()
+    (bootstrap.ENVIRONMENT / "before").touch()
+    where, what = bootstrap.environment_stamp().split("\n")
+    bootstrap.STAMP.write_text(f"x\n{what}" if changed == "where" else f"{where}\nx")
+    monkeypatch.setattr(bootstrap, "call", lambda *_: bootstrap.ENVIRONMENT.mkdir(exist_ok=True))
+    bootstrap.make_environment()
+    assert (bootstrap.ENVIRONMENT / "before").exists() is not remade
+    assert bootstrap.STAMP.read_text() == f"{where}\n{what}"

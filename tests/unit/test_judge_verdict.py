@@ -156,7 +156,7 @@ class TestSettled:
             (BACK, "release-1", "release-1_INCONSISTENT"),
         ):
             assert evidence.server is not None
-            for said, rules in ((right, []), (wrong_of[right], ["name"]), (evidence.new, ["name"])):
+            for said, rules in ((right, []), (wrong, ["name"]), (evidence.new, ["name"])):
                 server = replace(evidence.server, artifact_name=said)
                 expect = "new" if evidence is SETTLED else "old"
                 verdict = judge_settled(replace(evidence, server=server, artifact_names=names), expect=expect)

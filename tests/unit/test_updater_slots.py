@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness.storage import Mark, decode
 from images.stage import HERE
 from updater.errors import InstallRefused, UpdaterError
+from updater.install.rootfs import write_image
 from updater.ports import MarkStrip, NoMarks, ProgramRunner, find_marks
 from updater.slots import CHUNK, Slots, SlotWriter
 
@@ -68,8 +70,19 @@ def test_a_byte_past_the_end_is_an_error(slot: Path) -> None:
 def test_a_slot_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InstallRefused, match="No such file"):
         Slots({"a": tmp_path / "a"}).writer("a")
+    with pytest.raises(InstallRefused, match="set RootfsPartB"):
+        Slots({"a": tmp_path / "a"}).writer("b")
     with pytest.raises(UpdaterError, match="in neither slot"):
         Slots({"a": tmp_path / "a", "b": Path("/dev/null")}).running()
+
+
+def test_an_empty_image_is_refused(slot: Path) -> None:
+    """Written and read back it would be at once, and the flip would go to what the slot held before."""
+    empty = SimpleNamespace(files=lambda: [SimpleNamespace(size=0, read=lambda _: b"")])
+    before = slot.read_bytes()
+    with SlotWriter(slot) as writer, pytest.raises(InstallRefused, match="The image is empty"):
+        write_image(empty, writer, NoMarks())
+    assert slot.read_bytes() == before
 
 
 def test_marks_are_what_the_harness_reads(tmp_path: Path) -> None:

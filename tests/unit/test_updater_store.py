@@ -2,6 +2,7 @@
 """What the updater keeps: the store, the credentials, the log of a deployment."""
 
 import base64
+import errno
 import json
 import logging
 import os
@@ -46,6 +47,22 @@ def test_what_is_saved_is_loaded_and_the_saves_of_an_update_are_counted(tmp_path
     assert store.save(Device({"artifact_name": "new"})).update is None
     assert store.exists()
     assert [path.name for path in tmp_path.iterdir()] == [store.path.name]
+
+
+def test_what_cannot_be_stored_is_an_error_and_the_old_content_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    device = store.save(Device({"artifact_name": "old"}, UPDATE))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(UpdaterError, match="cannot be written: No space left on device"):
+            store.save(Device({"artifact_name": "new"}))
+    assert store.load() == device
 
 
 def test_a_cut_while_it_is_written_leaves_the_old_content(tmp_path: Path) -> None:
@@ -212,6 +229,20 @@ def test_it_is_bounded(tmp_path: Path) -> None:
         emit(log_of, str(number))
     found = log_of.messages(f"d{KEPT + 3}")
     assert (len(found), found[-1]["message"]) == (MESSAGES_LIMIT, str(MESSAGES_LIMIT + 4))
+
+
+def test_the_log_of_a_deployment_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("updater.deploymentlog.LINES_LIMIT", 3)
+    log_of = DeploymentLog(tmp_path)
+    log_of.start("d")
+    for number in range(9):
+        emit(log_of, str(number))
+    assert [one["message"] for one in log_of.messages("d")] == ["0", "1", "2"], "and does not fill the disk"
+    log_of.start("e")
+    emit(log_of, "x")
+    log_of.stop()
+    emit(log_of, "said when nothing is under way")
+    assert [one["message"] for one in log_of.messages("e")] == ["x"]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "..", "", "x\0y", "n" * 400])
