@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from harness.board.machine import Media
 from harness.clock import Deadline, poll
@@ -76,6 +76,17 @@ class JudgedRig(Rig):
 
         with self.events.step("Wait until the board has settled"):
             return bool(poll(ended, Deadline(self.timeouts.settle), every=LOOK_SECONDS))
+
+    def wait_poll(self) -> None:
+        """Wait until the device asks the server for work.
+
+        Raises:
+            GuestFault: it does not, in the time that a board has to come up.
+        """
+        since, deadline = datetime.now(UTC), self.deadline()
+        with self.events.step("Wait for the device to ask for work"):
+            if not poll(lambda: _time(self.server.last_poll(self.device)) > since, deadline, every=LOOK_SECONDS):
+                raise GuestFault(f"The device did not ask for work within {deadline.seconds:.0f} s.")
 
     def _must_be_on(self) -> None:
         """Nobody has switched the board off.
