@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
 
 from harness.board.machine import Media
-from harness.clock import Deadline, poll
-from harness.errors import ClaimViolated, GuestFault, HarnessBug, HostProblem, Inconclusive
+from harness.errors import ClaimViolated, HarnessBug, Inconclusive
 from harness.evidence import Events, Row, RunFolder
 from harness.judge import (
     SLOTS,
@@ -35,7 +32,6 @@ from harness.storage import CrashPoint, flushes, open_epoch
 from images.catalogue import FACTORY_VERSION, Catalogue
 
 OTHER: dict[Slot, Slot] = {"a": "b", "b": "a"}
-LOOK_SECONDS = 0.05  # between looks at the server
 
 
 class JudgedRig(Rig):
@@ -63,43 +59,6 @@ class JudgedRig(Rig):
         """Switch a new board on, accept it on the server, and see that it came up as a new board should."""
         super().join()
         self.claim_quiet("bad-environment")  # the card of a new board is empty
-
-    def settle(self) -> bool:
-        """Wait until the board has stopped changing: its deployment has ended and it has asked for work since."""
-
-        def ended() -> bool:
-            self._must_be_on()
-            record = self._record()
-            if record is None or record.finished is None:
-                return False
-            return _time(self.server.last_poll(self.device)) > max(_time(record.finished), _time(self.powered_at))
-
-        with self.events.step("Wait until the board has settled"):
-            return bool(poll(ended, Deadline(self.timeouts.settle), every=LOOK_SECONDS))
-
-    def wait_poll(self) -> None:
-        """Wait until the device asks the server for work.
-
-        Raises:
-            GuestFault: it does not, in the time that a board has to come up.
-        """
-        since, deadline = datetime.now(UTC), self.deadline()
-        with self.events.step("Wait for the device to ask for work"):
-            if not poll(lambda: _time(self.server.last_poll(self.device)) > since, deadline, every=LOOK_SECONDS):
-                raise GuestFault(f"The device did not ask for work within {deadline.seconds:.0f} s.")
-
-    def _must_be_on(self) -> None:
-        """Nobody has switched the board off.
-
-        Raises:
-            GuestFault: it has switched itself off.
-            HostProblem: QEMU has failed.
-        """
-        if self.board.on:
-            return
-        if self.board.switched_itself_off:
-            raise GuestFault("The board has switched itself off, and nobody is there to switch it on.")
-        raise HostProblem(f"QEMU has ended by itself: {self.board.said()}", "See qemu.log in the run folder.")
 
     def claim(self, expect: Expectation, *, did: str = "") -> Verdict:
         """Wait until the board has settled, and judge it as it would be if the power failed now.
@@ -248,12 +207,6 @@ class JudgedRig(Rig):
         if verdict.outcome is Outcome.INCONCLUSIVE:
             raise Inconclusive(verdict.sentence)
 
-    def _record(self, *, with_name: bool = False) -> ServerRecord | None:
-        if not self.deployment:
-            return None
-        record = self.server.record(self.deployment, self.device)
-        return replace(record, artifact_name=self.server.artifact_name(self.device)) if with_name else record
-
     def _listen(self) -> bytes:
         """What the board has said since the last claim, over all its power-ons."""
         text = self.board.console.text
@@ -266,8 +219,3 @@ class JudgedRig(Rig):
         self._heard = b""
         self._console_read = self._listened
         self.expected_alarms.clear()
-
-
-def _time(text: str) -> datetime:
-    """A time as the server writes it; what never happened was long ago."""
-    return datetime.fromisoformat(text or "1970-01-01T00:00:00+00:00")

@@ -78,15 +78,22 @@ class Lab(JudgedRig):
         if told_later:
             raise Inconclusive(f"The board went on to '{told_later[-1]}' before it could be stopped.", "Run it again.")
 
-    def cut_inside_env_write(self, *, after: str, says: str) -> CrashPoint:
-        """Cut the power inside the environment write that follows a mark, within a sector that holds text."""
-        sector = self.random.randint(1, TEXT_SECTORS)
+    def cut_inside_env_write(self, *, after: str | None = None, number: int = 1, says: str) -> CrashPoint:
+        """Cut the power inside an environment write, within a sector that holds text.
+
+        It is the `number`-th write of a copy since a mark, or since the power came on.
+        """
+        sector = (number - 1) * self._env_sectors + self.random.randint(1, TEXT_SECTORS)
         return self.cut_power(writes(sector, to="card", after=after), tear=True, says=says)
 
     def cut_after_env_write(self, *, after: str, says: str) -> CrashPoint:
         """Cut the power right after the last sector of the environment write that follows a mark."""
-        sectors = self.board.spec.layout.env_size // SECTOR
-        return self.cut_power(writes(sectors, to="card", after=after), lose="unflushed", says=says)
+        return self.cut_power(writes(self._env_sectors, to="card", after=after), lose="unflushed", says=says)
+
+    @property
+    def _env_sectors(self) -> int:
+        """How many writes, of a sector each, one copy takes."""
+        return self.board.spec.layout.env_size // SECTOR
 
     def _chosen(self, log: list[Operation], position: int, lose: Lose, seed: int, tear: bool) -> CrashPoint:
         """The crash point that the seed says; if writes may be lost, at least one is."""

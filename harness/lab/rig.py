@@ -6,19 +6,21 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from harness.board import Board, BoardSpec
-from harness.clock import Deadline, pause
-from harness.errors import HarnessBug, Inconclusive
+from harness.clock import Deadline, pause, poll
+from harness.errors import GuestFault, HarnessBug, HostProblem, Inconclusive
 from harness.evidence import Events, RunFolder
 from harness.faults.network import Relay
-from harness.judge import SLOTS, KnownImage, Slot
+from harness.judge import SLOTS, KnownImage, ServerRecord, Slot
 from harness.lab.device import Trust, mac_of, provisioned, ssh_identity
 from harness.lab.observe import UP
 from harness.server import Server
 from images.catalogue import FACTORY_VERSION, Catalogue
+
+LOOK_SECONDS = 0.05  # between looks at the server
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,45 @@ class Rig:
         self.events.emit("reset")
         self.board.reset()
 
+    # -- waiting for it -------------------------------------------------------------------------------------------
+
+    def settle(self) -> bool:
+        """Wait until the board has stopped changing: its deployment has ended and it has asked for work since."""
+
+        def ended() -> bool:
+            self._must_be_on()
+            record = self._record()
+            if record is None or record.finished is None:
+                return False
+            return _time(self.server.last_poll(self.device)) > max(_time(record.finished), _time(self.powered_at))
+
+        with self.events.step("Wait until the board has settled"):
+            return bool(poll(ended, Deadline(self.timeouts.settle), every=LOOK_SECONDS))
+
+    def wait_poll(self) -> None:
+        """Wait until the device asks the server for work.
+
+        Raises:
+            GuestFault: it does not, in the time that a board has to come up.
+        """
+        since, deadline = datetime.now(UTC), self.deadline()
+        with self.events.step("Wait for the device to ask for work"):
+            if not poll(lambda: _time(self.server.last_poll(self.device)) > since, deadline, every=LOOK_SECONDS):
+                raise GuestFault(f"The device did not ask for work within {deadline.seconds:.0f} s.")
+
+    def _must_be_on(self) -> None:
+        """Nobody has switched the board off.
+
+        Raises:
+            GuestFault: it has switched itself off.
+            HostProblem: QEMU has failed.
+        """
+        if self.board.on:
+            return
+        if self.board.switched_itself_off:
+            raise GuestFault("The board has switched itself off, and nobody is there to switch it on.")
+        raise HostProblem(f"QEMU has ended by itself: {self.board.said()}", "See qemu.log in the run folder.")
+
     # -- the update ----------------------------------------------------------------------------------------------
 
     def deploy(self, version: str, *, signer: str = "release") -> None:
@@ -176,7 +217,18 @@ class Rig:
             pause(after)
             self.relay.heal()
 
+    def _record(self, *, with_name: bool = False) -> ServerRecord | None:
+        if not self.deployment:
+            return None
+        record = self.server.record(self.deployment, self.device)
+        return replace(record, artifact_name=self.server.artifact_name(self.device)) if with_name else record
+
     def _know(self, version: str) -> None:
         if version not in self.known_images:
             name = self.catalogue.artifact_name(version)
             self.known_images[version] = KnownImage(version, *self.catalogue.slot_image(version), name)
+
+
+def _time(text: str) -> datetime:
+    """A time as the server writes it; what never happened was long ago."""
+    return datetime.fromisoformat(text or "1970-01-01T00:00:00+00:00")
