@@ -65,6 +65,18 @@ def test_a_device_file_alone_is_not_kvm(tmp_path: Path, monkeypatch: pytest.Monk
     assert kvm_guest().state is State.NOT_PROBED
 
 
+@pytest.mark.parametrize(("slow", "state"), [("kvm", State.ABSENT), ("tcg", State.READY)])
+def test_a_guest_that_crawls_is_not_kvm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_path: Path, slow: str, state: State
+) -> None:
+    qemu = empty_path / "qemu-of-this-machine"
+    qemu.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit\ncase "$*" in *{slow}*) /bin/sleep 0.3;; esac\n')
+    qemu.chmod(0o755)
+    monkeypatch.setattr(KVM, "GUESTS", {KVM.platform.machine(): replace(KVM.ARM, qemu=qemu.name)})
+    monkeypatch.setattr(KVM, "DEVICE", tmp_path)
+    assert kvm_guest().state is state
+
+
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BOOTPROOF_CACHE", str(tmp_path / "not" / "yet"))
     monkeypatch.setattr("harness.doctor.host.ROOM_BYTES", 1 << 62)
