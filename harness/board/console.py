@@ -16,8 +16,12 @@ from pathlib import Path
 import pexpect
 from pexpect.spawnbase import SpawnBase
 
-from harness.clock import Deadline
+from harness.clock import Deadline, poll
 from harness.errors import GuestFault
+
+KEY = b" "
+KEY_SECONDS = 0.02  # between keys: U-Boot looks for one once, and waits for none
+UBOOT_PROMPT = b"=> "
 
 
 class Console:
@@ -60,6 +64,22 @@ class Console:
     def send(self, data: bytes) -> None:
         """Type on the console."""
         self._socket.sendall(data)
+
+    def interrupt_uboot(self, deadline: Deadline) -> None:
+        """Press a key until U-Boot, which is starting, shows its prompt.
+
+        Raises:
+            GuestFault: it did not in time.
+        """
+        place = len(self.text)
+
+        def stopped() -> bool:
+            self.send(KEY)
+            return UBOOT_PROMPT in self.text[place:]
+
+        if not poll(stopped, deadline, every=KEY_SECONDS):
+            raise GuestFault(f"U-Boot did not show its prompt within {deadline.seconds:.0f} s.")
+        self.expect(re.escape(UBOOT_PROMPT.decode()), deadline)
 
     def take(self, place: int, timeout: float) -> bytes:
         """What came after byte `place`, waiting up to `timeout` seconds for something.

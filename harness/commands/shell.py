@@ -24,7 +24,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--version", default=FACTORY, metavar="NAME", help="update it to this version first (a: as it is)"
     )
-    parser.add_argument("--ssh", action="store_true", help="come in by SSH instead")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--ssh", action="store_true", help="come in by SSH instead")
+    other.add_argument("--uboot", action="store_true", help="stop at U-Boot's prompt ('boot' goes on)")
     parser.set_defaults(perform=_perform)
 
 
@@ -46,6 +48,9 @@ def _perform(options: argparse.Namespace) -> int:
         if options.version != FACTORY:
             lab.deploy(options.version)
             lab.settle()
+        if options.uboot:
+            lab.reset()
+            lab.interrupt_boot()
         code = _by_ssh(lab) if options.ssh else _at_the_console(lab)
     complain("The board is off.")
     return code

@@ -119,6 +119,11 @@ class Rig:
         self.events.emit("up", slot=slot)
         return slot
 
+    def interrupt_boot(self) -> None:
+        """Stop the board, which has just been switched on or reset, at U-Boot's prompt."""
+        with self.events.step("Press a key until U-Boot stops"):
+            self.board.console.interrupt_uboot(self.deadline())
+
     def join(self) -> None:
         """Switch a new board on and accept it on the server."""
         self.power_on()

@@ -52,6 +52,17 @@ def test_the_button_restarts_the_same_machine(bench: Lab) -> None:
     assert bench.board.power_ons == 1
 
 
+def test_a_key_stops_the_board_in_its_bootloader(bench: Lab) -> None:
+    """And it goes on when it is told to."""
+    bench.reset()
+    bench.interrupt_boot()
+    console = bench.board.console
+    console.send(b"printenv mender_boot_part bootlimit\r")
+    console.expect("mender_boot_part=1\\s+bootlimit=1", bench.deadline())
+    console.send(b"boot\r")
+    assert bench.wait_up() == "a"
+
+
 def test_the_same_seed_gives_the_same_disk(bench: Lab, tmp_path: Path) -> None:
     bench.deploy("b")
     point = bench.cut_power(writes(40, to="passive", after="slot.write"))
