@@ -12,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import allure
 import pytest
 from rich.console import Console
 
 from harness.errors import BootproofError
-from harness.evidence import Events, Row, RunFolder, picture, table
+from harness.evidence import Events, Row, RunFolder, table
 from harness.exitcodes import ExitCode
 from harness.lab import Lab
 from harness.narrator import Narrator
@@ -97,9 +98,6 @@ def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iter
                 yield lab
             finally:
                 config.stash[ROWS].extend(lab.rows)
-                if lab.rows:
-                    title = f"{_name(request.node)}, seed {config.stash[SEED]}"
-                    (folder / "table.svg").write_text(picture(lab.rows, title))
     finally:
         report = request.node.stash.get(REPORTS, {}).get("call")
         if report is not None and report.passed and not config.getoption("--keep"):
@@ -119,6 +117,13 @@ def about(catalogue: Catalogue) -> dict[str, object]:
     }
 
 
+def _claim(node: pytest.Item) -> str:
+    """What a scenario claims: the first line of its docstring, with the case if there are several."""
+    claim = str(getattr(node, "obj", None).__doc__ or node.name).strip().splitlines()[0]
+    case = node.name.partition("[")[2].rstrip("]")
+    return f"{claim} ({case})" if case else claim
+
+
 def _name(node: pytest.Item) -> str:
     """`test_cut_while_writing[7]` is `cut-while-writing-7` in the name of a folder."""
     words = node.name.removeprefix("test_").replace("_", "-")
@@ -129,6 +134,11 @@ def _name(node: pytest.Item) -> str:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[assignment]
     item.stash.setdefault(REPORTS, {})[report.when or ""] = report
+    lab = getattr(item, "funcargs", {}).get("lab")
+    if report.when == "call" and isinstance(lab, Lab):
+        allure.dynamic.title(_claim(item))  # type: ignore[no-untyped-call]
+        if lab.rows:
+            lab.folder.picture(lab.rows, f"{_name(item)}, seed {item.config.stash[SEED]}")
     if call.excinfo is not None and report.failed:
         error = call.excinfo.value
         if "catalogue" in getattr(item, "fixturenames", ()):  # a scenario, not a test of the tools

@@ -2,8 +2,7 @@
 """What a run leaves behind: events, the run folder, the table."""
 
 from harness.evidence.events import Events
-from harness.evidence.picture import picture
 from harness.evidence.runfolder import RunFolder
 from harness.evidence.table import Row, table
 
-__all__ = ["Events", "Row", "RunFolder", "picture", "table"]
+__all__ = ["Events", "Row", "RunFolder", "table"]

@@ -11,18 +11,22 @@ cuts.json         each cut: log position, what was lost, digest of the resulting
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import allure
 
+from harness.evidence.picture import picture
+from harness.evidence.table import Row
+
 BULKY = ("disk-*.qcow2", "write-*.log", "data-*.img")
+TABLE = "table.svg"
 KINDS = {
     ".json": allure.attachment_type.JSON,
     ".jsonl": allure.attachment_type.TEXT,
     ".log": allure.attachment_type.TEXT,
-    ".svg": allure.attachment_type.SVG,
 }
 ATTACHED_LIMIT = 256 * 1024
 
@@ -48,6 +52,11 @@ class RunFolder:
         kept = self._lists.setdefault(name, [])
         kept.append(item)
         self.write(name, kept)
+
+    def picture(self, rows: Sequence[Row], title: str) -> None:
+        """Keep the table as `table.svg`, and show it in the Allure report of the test that runs."""
+        (self.path / TABLE).write_text(picture(rows, title))
+        allure.attach.file(str(self.path / TABLE), name=TABLE, attachment_type=allure.attachment_type.SVG)  # type: ignore[no-untyped-call]
 
     def drop_bulk(self) -> None:
         """Remove what is large and only needed to look into a failure."""

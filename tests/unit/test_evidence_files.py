@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from harness.evidence import Events, Row, RunFolder, picture, table
+from harness.evidence import Events, Row, RunFolder, table
 from harness.evidence.events import Event
+from harness.evidence.picture import picture
 from harness.narrator import Narrator, sentence
 
 ROW = Row("cut 1", "a release-a", {"a": ("release-a", "0123456789abcdef"), "b": ("", "")}, "failure", "held")
@@ -134,11 +135,12 @@ def test_what_is_attached_is_readable_and_not_large(tmp_path: Path, monkeypatch:
     attached: list[str] = []
     monkeypatch.setattr("allure.attach.file", lambda path, **more: attached.append(f"{path} {more['name']}"))
     folder = RunFolder(tmp_path, "prove", 7)
-    for name in ("about.json", "console-1.log", "write-1.log", "disk-1.qcow2", "table.svg"):
+    for name in ("about.json", "console-1.log", "write-1.log", "disk-1.qcow2"):
         (folder / name).write_text("x")
     (folder / "empty.log").touch()
     (folder / "events.jsonl").write_text("x" * 300_000)
     folder.attach()
+    folder.picture([ROW], "prove")
     assert attached == [f"{folder / name} {name}" for name in ("about.json", "console-1.log", "table.svg")]
 
 
