@@ -21,6 +21,7 @@ exit codes:
   0 every claim held     1 a claim was violated     2 called wrongly     3 inconclusive
   4 this machine or the harness is at fault     130 interrupted
 """
+RICH_BROKEN_PIPE = 1  # what rich ends the program with when nobody reads on; nothing else here ends so
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     verbose = bool(words) and words[0] in ("-v", "--verbose")
     _end_as_interrupted()
+    output.make_usable()
     try:
         if words[verbose : verbose + 1] == ["server"]:  # the rest is another program's, its options included
             return int(server.hand_over(words[verbose + 1 :]))
@@ -61,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.HELD
+    except SystemExit as end:
+        if end.code != RICH_BROKEN_PIPE:
+            raise
         return ExitCode.HELD
     except Exception as error:
         return _explained(error, verbose)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting: one deadline, one way to poll, one place that sleeps."""
+"""Waiting in the harness: one deadline, one way to poll, one place that sleeps."""
 
 from __future__ import annotations
 

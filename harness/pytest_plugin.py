@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
+import shutil
 import sys
 import zlib
 from collections.abc import Iterator
@@ -87,10 +89,12 @@ def seed(request: pytest.FixtureRequest) -> int:
 def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iterator[Lab]:
     """A laboratory with a new board that has joined its server and runs version A."""
     config = request.config
-    folder = RunFolder(config.getoption("--runs"), _name(request.node), seed)
-    events = Events(folder / "events.jsonl", (Narrator(config.getoption("--tell")).hear,))
-    folder.write("about.json", {"scenario": request.node.nodeid, "seed": config.stash[SEED], **about(catalogue)})
+    folder = RunFolder(config.getoption("--runs"), _name(request.node), config.stash[SEED])
     config.stash[FOLDERS].append(folder.path)
+    seeds = {"seed": config.stash[SEED], "scenario_seed": seed}
+    folder.write("about.json", {"scenario": request.node.nodeid, **seeds, **about(catalogue)})
+    shutil.copyfile(catalogue.packages_lock(), folder / "packages.json")
+    events = Events(folder / "events.jsonl", (Narrator(config.getoption("--tell")).hear,))
     try:
         with contextlib.closing(events), contextlib.closing(Lab(catalogue, folder, events, seed)) as lab:
             try:
@@ -112,8 +116,8 @@ def about(catalogue: Catalogue) -> dict[str, object]:
     return {
         "qemu": run(["qemu-system-aarch64", "--version"]).splitlines()[0],
         "mutant": catalogue.planted,
-        "uboot": str(catalogue.uboot().parent.name),
-        "board_image": str(catalogue.board_image().parent.name),
+        "uboot": {"entry": catalogue.uboot().parent.name, **json.loads(catalogue.uboot_lock().read_text())},
+        "board_image": catalogue.board_image().parent.name,
     }
 
 

@@ -58,7 +58,7 @@ def plan(workshop: Workshop, stages: Sequence[Stage]) -> list[Planned]:
 
 
 def _why(workshop: Workshop, stage: Stage) -> str:
-    inputs = json.loads(json.dumps(stage.inputs()))
+    inputs = json.loads(json.dumps(stage.ingredients()))
     root = workshop.cache.root
     if (root / f"{stage.name}-{key_of(inputs)}" / MANIFEST).exists():
         return ""
@@ -74,7 +74,7 @@ def _others(root: Path, stage: str) -> Iterator[dict[str, Any]]:
             about = json.loads(manifest.read_text())
         except (OSError, ValueError):
             continue
-        if about.get("stage") == stage:
+        if isinstance(about, dict) and about.get("stage") == stage:
             yield about.get("inputs", {})
 
 

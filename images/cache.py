@@ -24,15 +24,29 @@ from typing import Any
 from images.errors import ImageError
 from images.run import no_space
 
+VARIABLE = "BOOTPROOF_CACHE"
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished-"
+LOCKS = ".locks"
 NEEDED_BYTES = 512 * 1024 * 1024
 
 
 def default_root() -> Path:
-    """The cache of this user: `$BOOTPROOF_CACHE`, else `~/.cache/bootproof`."""
-    named = os.environ.get("BOOTPROOF_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "bootproof"
+    """The cache of this user: `$BOOTPROOF_CACHE`, else `~/.cache/bootproof`; absolute."""
+    named = os.environ.get(VARIABLE)
+    return Path(named).absolute() if named else Path.home() / ".cache" / "bootproof"
+
+
+def nearest(place: Path) -> Path:
+    """The place, or the nearest directory above it that is there; what may not be looked at counts as not there."""
+    return next(path for path in (place, *place.parents) if os.path.exists(path))  # noqa: PTH110
+
+
+def unusable(obstacle: str) -> ImageError:
+    """The sentence for a cache that cannot be one."""
+    return ImageError(
+        f"There can be no cache of images: {obstacle}.", f"Set {VARIABLE} to a directory that you may write to."
+    )
 
 
 def digest(path: Path) -> str:
@@ -67,16 +81,35 @@ class Cache:
         """The directory of this entry, built by `build(directory)` if there is none yet.
 
         Raises:
-            ImageError: the build failed, or the disk is full; nothing half-made is left.
+            ImageError: the build failed, the disk is full, or nothing can be kept here; nothing half-made is left.
         """
         path = self.root / f"{stage}-{key_of(inputs)}"
         if (path / MANIFEST).exists():
             return path
-        self.root.mkdir(parents=True, exist_ok=True)
+        self._make_place()
         with self._locked(path.name):
             if not (path / MANIFEST).exists():
                 self._build(path, {"stage": stage, "label": label, "inputs": dict(inputs)}, build)
         return path
+
+    def obstacle(self, *, write: bool = True) -> str:
+        """Why nothing can be kept here (or read, without `write`), as the beginning of a sentence; empty if it can."""
+        place = nearest(self.root)
+        if not place.is_dir():
+            return f"{place} is no directory"
+        if os.access(place, os.R_OK | os.X_OK | (os.W_OK if write else 0)):
+            return ""
+        return f"{place} may not be {'written to' if write else 'read'}"
+
+    def _make_place(self) -> None:
+        obstacle = self.obstacle()
+        try:
+            if not obstacle:
+                self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            obstacle = f"{self.root} cannot be made ({error.strerror})"
+        if obstacle:
+            raise unusable(obstacle)
 
     def _build(self, path: Path, about: Mapping[str, Any], build: Callable[[Path], None]) -> None:
         self._sweep(path.name)
@@ -111,14 +144,21 @@ class Cache:
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait: bool = True) -> Iterator[None]:
         """Hold the lock of one entry; raises BlockingIOError if somebody else does and `wait` is false."""
-        locks = self.root / ".locks"
+        locks = self.root / LOCKS
         locks.mkdir(exist_ok=True)
         with (locks / name).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield
 
     def entries(self) -> list[Entry]:
-        """Every whole entry, by name."""
+        """Every whole entry, by name.
+
+        Raises:
+            ImageError: there cannot be any here.
+        """
+        obstacle = self.obstacle(write=False)
+        if obstacle:
+            raise unusable(obstacle)
         whole = [path for path in sorted(self.root.glob("[!.]*-*")) if (path / MANIFEST).exists()]
         return [Entry(path, *_stage_and_key(path.name), _stored(path), _label(path)) for path in whole]
 

@@ -13,6 +13,7 @@ from images.cache import MANIFEST
 from images.disk import Disk
 from images.layout import LAYOUT, Layout
 from images.mutants import mutant
+from images.packages import Packages
 from images.recipes import recipe
 from images.release import DEVICE_TYPE, Artifact, Keys, Release
 from images.stage import HERE, Workshop
@@ -45,6 +46,14 @@ class Catalogue:
     def uboot(self) -> Path:
         """The bootloader's binary."""
         return self.workshop.get(UBoot(redundant=self._redundant)) / "u-boot.bin"
+
+    def uboot_lock(self) -> Path:
+        """What the bootloader was built from: name, version and SHA-256, as JSON."""
+        return self.uboot().with_name("source.lock.json")
+
+    def packages_lock(self) -> Path:
+        """Name, version and SHA-256 of every Debian package in the images, as JSON."""
+        return self.workshop.get(Packages()) / "packages.lock.json"
 
     def board_image(self) -> Path:
         """The media as they leave the factory, one sparse file."""

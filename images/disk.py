@@ -32,13 +32,14 @@ class Disk(Stage):
     release: Release
     name: ClassVar[str] = "disk"
     says: ClassVar[str] = "Making the disk image with version"
+    code: ClassVar[tuple[str, ...]] = ("ext4.py",)
 
     @property
     def label(self) -> str:
         return f"{self.release.label} in slot A"
 
     def inputs(self) -> dict[str, Any]:
-        return {"release": self.release.key, "layout": repr(LAYOUT), "revision": 1}
+        return {"release": self.release.key, "layout": repr(LAYOUT)}
 
     def build(self, into: Path, workshop: Workshop) -> None:
         image = into / "board.img"

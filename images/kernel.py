@@ -30,11 +30,12 @@ class Kernel(Stage):
     packages: Packages = Packages()
     name: ClassVar[str] = "kernel"
     says: ClassVar[str] = "Taking the kernel, its modules and our initramfs"
+    code: ClassVar[tuple[str, ...]] = ("ext4.py",)
 
     def inputs(self) -> dict[str, Any]:
         return {
             "packages": self.packages.key, "initramfs": tree_digest([INITRAMFS]),
-            "early": EARLY, "late": LATE, "revision": 1,
+            "early": EARLY, "late": LATE
         }  # fmt: skip
 
     def build(self, into: Path, workshop: Workshop) -> None:

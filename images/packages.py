@@ -36,9 +36,10 @@ class Packages(Stage):
 
     name: ClassVar[str] = "packages"
     says: ClassVar[str] = "Fetching Debian's arm64 packages"
+    code: ClassVar[tuple[str, ...]] = ("sources.py",)
 
     def inputs(self) -> dict[str, Any]:
-        return {"include": INCLUDE, "kernel": KERNEL, "arch": ARCHITECTURE, "revision": 1}
+        return {"include": INCLUDE, "kernel": KERNEL, "arch": ARCHITECTURE}
 
     def build(self, into: Path, _: Workshop) -> None:
         with tempfile.TemporaryDirectory() as scratch:

@@ -19,7 +19,6 @@ from updater.artifact import load_private_key, write_rootfs_artifact
 DEVICE_TYPE = "virt-a64"
 ARTIFACT_FORMAT = HERE.parent / "updater" / "artifact"
 COMPRESS_LEVEL = 5  # as small as is needed, in half the time of the best
-MADE_BY = tree_digest([HERE / "recipes.py", HERE / "ext4.py"])
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Keys(Stage):
     says: ClassVar[str] = "Making signing keys"
 
     def inputs(self) -> dict[str, Any]:
-        return {"kind": "rsa-3072", "revision": 1}
+        return {"kind": "rsa-3072"}
 
     def build(self, into: Path, _: Workshop) -> None:
         from cryptography.hazmat.primitives import serialization as form
@@ -55,6 +54,7 @@ class Release(Stage):
     kernel: Kernel = Kernel()
     name: ClassVar[str] = "release"
     says: ClassVar[str] = "Deriving version"
+    code: ClassVar[tuple[str, ...]] = ("recipes.py", "ext4.py")
 
     @property
     def label(self) -> str:
@@ -63,7 +63,7 @@ class Release(Stage):
     def inputs(self) -> dict[str, Any]:
         planted = self._planted()
         return {
-            "version": self.version, "recipe": MADE_BY, "rootfs": self.rootfs.key,
+            "version": self.version, "rootfs": self.rootfs.key,
             "planted": [(edit.path, (edit.content or b"").hex()) for edit in planted],
         }  # fmt: skip
 

@@ -82,11 +82,12 @@ class Rootfs(Stage):
     kernel: Kernel = Kernel()
     name: ClassVar[str] = "rootfs"
     says: ClassVar[str] = "Composing the root file system"
+    code: ClassVar[tuple[str, ...]] = ("bytecode.py", "ext4.py")
 
     def inputs(self) -> dict[str, Any]:
         return {
             "packages": self.packages.key, "kernel": self.kernel.key, "overlay": tree_digest([OVERLAY]),
-            "updater": tree_digest([UPDATER]), "pruned": PRUNED, "links": LINKS, "applets": APPLETS, "revision": 1,
+            "updater": tree_digest([UPDATER]), "pruned": PRUNED, "links": LINKS, "applets": APPLETS
         }  # fmt: skip
 
     def build(self, into: Path, workshop: Workshop) -> None:

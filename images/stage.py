@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """How one thing is made from others: a stage says what goes in, and how it is built.
 
-The key of a stage is computed from its inputs alone, before anything is built, so that a plan costs nothing.
+The key of a stage is computed from its inputs and its code alone, before anything is built, so that a plan costs
+nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -37,10 +39,16 @@ class Stage(ABC):
 
     name: ClassVar[str]
     says: ClassVar[str]
+    code: ClassVar[tuple[str, ...]] = ()  # modules of images/ that do part of the work, besides its own
 
     @abstractmethod
     def inputs(self) -> dict[str, Any]:
         """What decides the result, JSON-able: parameters, digests of recipes, keys of other stages."""
+
+    def ingredients(self) -> dict[str, Any]:
+        """The inputs, and the code that makes something of them."""
+        own = Path(inspect.getfile(type(self)))
+        return {**self.inputs(), "code": tree_digest([own, *(HERE / name for name in self.code)])}
 
     @abstractmethod
     def build(self, into: Path, workshop: Workshop, /) -> None:
@@ -48,7 +56,7 @@ class Stage(ABC):
 
     @property
     def key(self) -> str:
-        return key_of(self.inputs())
+        return key_of(self.ingredients())
 
     @property
     def label(self) -> str:
@@ -74,4 +82,4 @@ class Workshop:
             self.say(f"{stage.says} {stage.label}".strip())
             stage.build(into, self)
 
-        return self.cache.get(stage.name, stage.inputs(), build, stage.label)
+        return self.cache.get(stage.name, stage.ingredients(), build, stage.label)

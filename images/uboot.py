@@ -34,13 +34,14 @@ class UBoot(Stage):
     redundant: bool = True
     name: ClassVar[str] = "uboot"
     says: ClassVar[str] = "Building U-Boot from Debian's source package"
+    code: ClassVar[tuple[str, ...]] = ("sources.py",)
 
     @property
     def label(self) -> str:
         return "" if self.redundant else "(single environment copy)"
 
     def inputs(self) -> dict[str, Any]:
-        return {"recipe": tree_digest([RECIPE]), "cpp": CPP_FLAGS, "redundant": self.redundant, "revision": 2}
+        return {"recipe": tree_digest([RECIPE]), "cpp": CPP_FLAGS, "redundant": self.redundant}
 
     def build(self, into: Path, _: Workshop) -> None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -49,7 +50,8 @@ class UBoot(Stage):
             run(["make", f"-j{(os.cpu_count() or 1) + 1}", "u-boot.bin"], cwd=source, env=CROSS)
             shutil.copyfile(source / "u-boot.bin", into / "u-boot.bin")
             archives = {file.name: digest(file) for file in sorted(source.parent.iterdir()) if file.is_file()}
-            locked = {"name": "u-boot", "version": source.name.removeprefix("u-boot-"), "sha256": archives}
+            version = next(Path(name).stem for name in archives if name.endswith(".dsc")).partition("_")[2]
+            locked = {"name": "u-boot", "version": version, "sha256": archives}
             (into / "source.lock.json").write_text(json.dumps(locked, indent=1) + "\n")
 
     def _configure(self, source: Path) -> None:

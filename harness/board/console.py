@@ -20,6 +20,7 @@ from harness.clock import Deadline, poll
 from harness.errors import GuestFault
 
 KEY = b" "
+CONNECT_SECONDS = 0.005  # between tries while QEMU starts
 KEY_SECONDS = 0.02  # between keys: U-Boot looks for one once, and waits for none
 UBOOT_PROMPT = b"=> "
 
@@ -146,13 +147,16 @@ class _Expecter(SpawnBase):  # type: ignore[misc, type-arg, unused-ignore]
 
 
 def _connected(path: Path, deadline: Deadline) -> socket.socket:
-    while True:
+    def connect() -> socket.socket | None:
         wire = socket.socket(socket.AF_UNIX)
         try:
             wire.connect(str(path))
-            return wire
         except OSError:
             wire.close()
-            if deadline.expired:
-                raise GuestFault("QEMU's serial line did not open.", "See qemu.log in the run folder.") from None
-            time.sleep(0.005)
+            return None
+        return wire
+
+    wire = poll(connect, deadline, every=CONNECT_SECONDS)
+    if wire is None:
+        raise GuestFault("QEMU's serial line did not open.", "See qemu.log in the run folder.")
+    return wire

@@ -180,10 +180,6 @@ class Board:
         """A way to run commands on the board."""
         return Shell(self.monitor.ssh_port(), self._key)
 
-    def set_link(self, up: bool) -> None:
-        """Plug the network cable in, or pull it."""
-        self.monitor.command("set_link", name="nic", up=up)
-
     def close(self) -> None:
         """Off, and nothing left but the run folder."""
         self.kill()

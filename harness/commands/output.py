@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from images.stage import Workshop
 
 WIDTH_WHEN_NOT_A_TERMINAL = 150
+
+
+def make_usable() -> None:
+    """Standard output may be closed, or of an encoding that lacks a character: neither is worth an error."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (for as long as the program runs)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def print_json(document: Any) -> None:

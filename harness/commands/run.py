@@ -27,17 +27,25 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; a run prints its own")
     parser.add_argument("--mutant", metavar="NAME", help="run with a planted fault, which the scenario must find")
     parser.add_argument("--keep", action="store_true", help="keep disks and write logs of what held, too")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (runs)")
+    parser.add_argument("--runs", type=_folder, default=Path("runs"), metavar="DIR", help="where run folders go (runs)")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document at the end; progress goes to stderr"
     )
     parser.set_defaults(perform=_perform)
 
 
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it must be the name of a folder")
+    return Path(text)
+
+
 def _perform(options: argparse.Namespace) -> int:
     from harness.commands.scenarios import node
 
     if options.list:
+        if options.scenario:
+            raise UsageError("'run --list' names all scenarios and takes none.", "Leave out either.")
         return _list(options.json)
     if not options.scenario:
         raise UsageError("Which scenario?", "See 'bootproof run --list'.")
@@ -79,6 +87,8 @@ def _run(target: str, options: argparse.Namespace) -> int:
     else:
         for sentence in teller.unexpected:
             complain(sentence)
+    if code is ExitCode.USAGE and "[" in target:
+        complain("There is no case with these parameters; named without them, all of its cases run.")
     if code is ExitCode.INTERRUPTED:
         complain("Interrupted.")
     return code

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.doctor.finding import Finding, State
 from images.bytecode import GUEST_VERSION, interpreter
-from images.cache import default_root
+from images.cache import VARIABLE, Cache, default_root, nearest
 from images.errors import ImageError
 from images.run import PACKAGE_OF, environment
 
@@ -53,12 +53,14 @@ def python_for_the_board() -> Finding:
 def disk() -> Finding:
     """Is there room for images and runs?"""
     place = default_root()
-    there = next(path for path in (place, *place.parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    obstacle = Cache().obstacle()
+    if obstacle:
+        return Finding("disk", State.MISSING, f"{obstacle}.", f"Set {VARIABLE} to a directory that you may write to.")
+    free = shutil.disk_usage(nearest(place)).free
     says = f"{free / GIB:.1f} GiB are free where the images go ({place})."
     if free >= ROOM_BYTES:
         return Finding("disk", State.READY, says)
-    step = f"{ROOM_BYTES // GIB} GiB are wanted: free some, or name another place in BOOTPROOF_CACHE."
+    step = f"{ROOM_BYTES // GIB} GiB are wanted: free some, or name another place in {VARIABLE}."
     return Finding("disk", State.MISSING, says, step)
 
 

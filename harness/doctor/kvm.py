@@ -69,11 +69,12 @@ def kvm_guest() -> Finding:
     machine = platform.machine()
     arm = machine == "aarch64"
     note = "Boards run under TCG as they are." if arm else f"Boards are arm64 and run under TCG on {machine} anyway."
+    rest = "Nothing has to be done: no board needs it."
     guest = GUESTS.get(machine)
     if guest is None:
-        return Finding(NAME, State.NOT_PROBED, f"There is no probe for {machine}. {note}")
+        return Finding(NAME, State.NOT_PROBED, f"There is no probe for {machine}. {note}", rest)
     if not DEVICE.exists():
-        return Finding(NAME, State.ABSENT, f"{DEVICE} is not there. {note}")
+        return Finding(NAME, State.ABSENT, f"{DEVICE} is not there. {note}", rest)
     if not _installed(guest.qemu):
         return Finding(
             NAME, State.NOT_PROBED, f"{guest.qemu} is not installed. {note}", f"Install {guest.package} to know."
@@ -81,10 +82,10 @@ def kvm_guest() -> Finding:
     emulated, _ = _timed(guest, "tcg")
     seconds, problem = _timed(guest, "kvm")
     if problem:
-        return Finding(NAME, State.ABSENT, f"{DEVICE} is there and runs no guest: {problem} {note}")
+        return Finding(NAME, State.ABSENT, f"{DEVICE} is there and runs no guest: {problem} {note}", rest)
     if seconds > emulated:
         says = f"A guest takes {seconds:.1f} s with it and {emulated:.1f} s under emulation, so it is of no use."
-        return Finding(NAME, State.ABSENT, f"{says} {note}")
+        return Finding(NAME, State.ABSENT, f"{says} {note}", rest)
     return Finding(NAME, State.READY, f"A guest was run, faster than under emulation. {note}")
 
 

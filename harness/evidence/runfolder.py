@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of one run: all that is needed to look again.
 
-events.jsonl      what happened, in order            console-N.log   the serial line of power-on N
-about.json        seed, versions, digests            environment-N.json   U-Boot's variables around cut N
-argv.json         QEMU's command line                table.svg            the table at the end, as a picture
-verdicts.json     every verdict with every rule      write-N.log     the write log (kept on failure)
-cuts.json         each cut: log position, what was lost, digest of the resulting media
+events.jsonl      what happened, in order            console-N.log      the serial line of power-on N
+about.json        scenario, seeds, QEMU, images      argv-N.json        QEMU's command line at power-on N
+images.json       what each version is, by SHA-256   writelog-N.json    the write log of power-on N in short
+cuts.json         each cut as a value                environment-N.json U-Boot's variables around cut N
+verdicts.json     every verdict with every rule      claims.json        what else was claimed
+table.svg         the table, as a picture            packages.json      Debian's packages in the images
+deployment-log.json  what the device sent on failure qemu.log, server.log, server/   the programs beside it
+
+Kept if something did not hold: disk-N.qcow2 (over the factory's image in the cache), write-N.log, data-factory.img.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from typing import Any
 
 import allure
 
+from harness.errors import HostProblem
 from harness.evidence.picture import picture
 from harness.evidence.table import Row
 
@@ -32,12 +37,21 @@ ATTACHED_LIMIT = 256 * 1024
 
 
 class RunFolder:
-    """A new folder below `parent`, named after the time (UTC), the scenario and the seed."""
+    """A new folder below `parent`, named after the time (UTC), the scenario and the seed of the whole run.
+
+    Raises:
+        HostProblem: it cannot be made.
+    """
 
     def __init__(self, parent: Path, name: str, seed: int) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
         self.path = parent.resolve() / f"{stamp}-{name}-{seed}"
-        self.path.mkdir(parents=True)
+        try:
+            self.path.mkdir(parents=True)
+        except OSError as error:
+            raise HostProblem(
+                f"No run folder can be made in {parent}: {error.strerror}.", "Name another place with --runs."
+            ) from error
         self._lists: dict[str, list[Any]] = {}
 
     def __truediv__(self, name: str) -> Path:

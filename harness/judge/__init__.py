@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From bytes and values to a verdict.
 
-Owns every judgement on a board.  Pure: it never asks the updater, never touches a board and never mends what it
+Owns every judgement on a board.  It never asks the updater, never touches a board and changes nothing of what it
 reads, so that a log or a disk from anyone's machine can be judged.
 """
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from harness.board import Board, BoardSpec
@@ -20,6 +21,7 @@ from harness.lab.observe import UP
 from harness.server import Server
 from images.catalogue import FACTORY_VERSION, Catalogue
 
+NEEDED_BYTES = 256 * 1024 * 1024  # more than a board writes from one power-on to the next
 LOOK_SECONDS = 0.05  # between looks at the server
 
 
@@ -105,11 +107,12 @@ class Rig:
         """Switch the board on, after `off_for` seconds without power."""
         if off_for:
             pause(off_for)
+        self._must_have_room()
         self.events.emit("power-on", number=self.board.power_ons + 1)
         self._console_read = 0
         self.powered_at = datetime.now(UTC).isoformat()
         self.board.power_on()
-        self.folder.write("argv.json", self.board.argv)
+        self.folder.write(f"argv-{self.board.power_ons}.json", self.board.argv)
 
     def wait_up(self) -> Slot:
         """Wait until a slot has come up; returns the slot."""
@@ -157,6 +160,7 @@ class Rig:
 
         def ended() -> bool:
             self._must_be_on()
+            self._must_have_room()
             record = self._record()
             if record is None or record.finished is None:
                 return False
@@ -175,6 +179,17 @@ class Rig:
         with self.events.step("Wait for the device to ask for work"):
             if not poll(lambda: _time(self.server.last_poll(self.device)) > since, deadline, every=LOOK_SECONDS):
                 raise GuestFault(f"The device did not ask for work within {deadline.seconds:.0f} s.")
+
+    def _must_have_room(self) -> None:
+        """What the board writes finds room on this machine; QEMU stops a board that it cannot write for.
+
+        Raises:
+            HostProblem: it soon will not.
+        """
+        if shutil.disk_usage(self.folder.path).free < NEEDED_BYTES:
+            raise HostProblem(
+                f"The disk that holds {self.folder.path} is full.", "Free some space, or name another with --runs."
+            )
 
     def _must_be_on(self) -> None:
         """Nobody has switched the board off.
@@ -231,7 +246,9 @@ class Rig:
     def _know(self, version: str) -> None:
         if version not in self.known_images:
             name = self.catalogue.artifact_name(version)
-            self.known_images[version] = KnownImage(version, *self.catalogue.slot_image(version), name)
+            image = KnownImage(version, *self.catalogue.slot_image(version), name)
+            self.known_images[version] = image
+            self.folder.append("images.json", asdict(image))
 
 
 def _time(text: str) -> datetime:

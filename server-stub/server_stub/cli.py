@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="server_stub", description="An update server for a laboratory, in one process.")
+    parser = Parser(prog="bootproof server", description="An update server for a laboratory, in one process.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     start = commands.add_parser("start", help="run the server in the foreground")
     start.add_argument("--dir", type=Path, required=True, help="the server's directory, made at first start")

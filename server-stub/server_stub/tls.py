@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from server_stub.errors import HostProblem
 from server_stub.home import write_private
 
 # 10.0.2.2 is the host as a guest of QEMU's user network sees it.
@@ -36,8 +37,13 @@ def prepare(folder: Path, hosts: tuple[str, ...], now: datetime) -> TlsFiles:
     ca_path, ca_key_path = folder / "ca.pem", folder / "ca.key"
     if not (ca_path.exists() and ca_key_path.exists()):
         _make_ca(ca_path, ca_key_path, now)
-    ca = x509.load_pem_x509_certificate(ca_path.read_bytes())
-    ca_key = serialization.load_pem_private_key(ca_key_path.read_bytes(), password=None)
+    try:
+        ca = x509.load_pem_x509_certificate(ca_path.read_bytes())
+        ca_key = serialization.load_pem_private_key(ca_key_path.read_bytes(), password=None)
+    except ValueError as error:
+        raise HostProblem(
+            f"{ca_path} or {ca_key_path.name} beside it is damaged: delete both, and devices need the new one."
+        ) from error
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _issue(ca, ca_key, key.public_key(), hosts, now)

@@ -116,6 +116,18 @@ def test_a_taken_port_is_a_problem_of_the_host(server: Server, tmp_path: Path):
     assert "--listen" in ended.stderr
 
 
+def test_a_damaged_authority_is_said_and_not_replaced(tmp_path: Path):
+    folder = tmp_path / "server"
+    (folder / "tls").mkdir(parents=True)
+    for name in ("ca.pem", "ca.key"):
+        (folder / "tls" / name).write_text("-----BEGIN CERTIFICATE-----\nrubbish\n")
+    ended = run_cli("start", "--dir", str(folder))
+    assert ended.returncode == 4
+    assert ended.stderr.count("\n") == 1
+    assert "ca.pem or ca.key beside it is damaged: delete both" in ended.stderr
+    assert "rubbish" in (folder / "tls" / "ca.pem").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "code"),
     [

@@ -100,10 +100,8 @@ def test_independent_stages_are_built_at_the_same_time(cache: Cache) -> None:
 
 def test_the_first_error_ends_the_others_and_their_children(cache: Cache, tmp_path: Path) -> None:
     started = tmp_path / "started"
-    began = time.monotonic()
     with pytest.raises(ImageError, match="cannot be built"):
         build(Workshop(cache), [Slow(started), Failing(started)])
-    assert time.monotonic() - began < 10
     child = Path("/proc", started.read_text().strip(), "stat")
     assert not child.exists() or child.read_text().split()[2] == "Z"
     assert cache.entries() == []

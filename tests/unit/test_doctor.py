@@ -61,6 +61,7 @@ def test_a_device_file_alone_is_not_kvm(tmp_path: Path, monkeypatch: pytest.Monk
     assert kvm_guest().state is State.ABSENT
     device.touch()
     assert "runs no guest" in kvm_guest().says
+    assert kvm_guest().next_step
     qemu.unlink()
     assert kvm_guest().state is State.NOT_PROBED
 

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from harness.errors import HostProblem
 from harness.evidence import Events, Row, RunFolder, table
 from harness.evidence.events import Event
 from harness.evidence.picture import picture
@@ -118,6 +119,12 @@ def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
         folder.append("cuts.json", {"cut": number})
         assert json.loads((folder / "cuts.json").read_text())[-1] == {"cut": number}
     assert len(json.loads((folder / "cuts.json").read_text())) == 2
+
+
+def test_a_place_for_runs_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostProblem, match=r"No run folder can be made in .*file: Not a directory\. Name another"):
+        RunFolder(tmp_path / "file", "prove", 7)
 
 
 def test_dropping_the_bulk_keeps_what_is_small(tmp_path: Path) -> None:

@@ -229,6 +229,25 @@ def test_an_entry_is_on_the_disk_before_it_has_its_name(cache: Cache, monkeypatc
     assert path.exists()
 
 
+def test_a_place_that_cannot_hold_a_cache_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    wrong = Cache(tmp_path / "file")
+    for act in (wrong.entries, wrong.damage, wrong.clean, lambda: wrong.get("stage", INPUTS, make)):
+        with pytest.raises(ImageError, match=r"no cache of images: .*file is no directory\. Set BOOTPROOF"):
+            act()
+    with pytest.raises(ImageError, match=r"/proc/no/images cannot be made"):
+        Cache(Path("/proc/no")).get("stage", INPUTS, make)
+    monkeypatch.setattr("os.access", lambda _, mode: not mode & os.W_OK)  # as for somebody else's
+    assert "may not be written to" in Cache(tmp_path).obstacle()
+    assert Cache(tmp_path).entries() == []
+
+
+def test_the_cache_is_where_it_was_named_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOOTPROOF_CACHE", "here")
+    assert default_root() == tmp_path / "here"
+
+
 def test_entries_are_listed_and_removed_by_stage(cache: Cache) -> None:
     for stage in ("disk", "u-boot"):
         for version in "ab":
