@@ -16,21 +16,9 @@ from harness.judge.bootenv import encode_copy, read_environment
 from harness.judge.partitions import BrokenTable, read_gpt
 from harness.judge.slots import KnownImage, identify
 from images import disk, ext4
-from images.layout import MIB, SECTOR, Layout, Window
+from images.layout import MIB, SECTOR
+from tests.unit.small_board import LAYOUT, make_image
 
-DATA_BYTES = 16 * MIB
-LAYOUT = Layout(
-    card=Window("card", 0, 1 * MIB),
-    disk=Window("disk", 1 * MIB, 22 * MIB),
-    marks=Window("marks", 23 * MIB, 1 * MIB),
-    partitions=(
-        Window("rootfs-a", 1 * MIB, 2 * MIB),
-        Window("rootfs-b", 3 * MIB, 2 * MIB),
-        Window("data", 5 * MIB, DATA_BYTES),
-    ),
-    env_offsets=(0x10000, 0x20000),
-    env_size=0x1000,
-)
 LAST = LAYOUT.disk.size // SECTOR - 1
 CANARIES = {"/canary": b"still here\n" * 1000, "deep/down/canary": bytes(range(256))}
 
@@ -64,16 +52,8 @@ class FileMedium:
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board's image: a partitioned disk, with canaries on the data partition."""
-    folder = tmp_path_factory.mktemp("judge")
-    image = folder / "board.img"
-    with image.open("wb") as out:
-        out.truncate(LAYOUT.size)
-    disk.partition(folder / "disk.img", LAYOUT)
-    disk.copy_into(folder / "disk.img", image, LAYOUT.disk.start)
-    files = {path.lstrip("/"): (content, 0o644) for path, content in CANARIES.items()}
-    disk.provision(files, folder / "data.img", size=DATA_BYTES)
-    disk.copy_into(folder / "data.img", image, LAYOUT.partition("data").start)
-    return image
+    files = {path.lstrip("/"): content for path, content in CANARIES.items()}
+    return make_image(tmp_path_factory.mktemp("judge"), files)
 
 
 @pytest.fixture

@@ -28,23 +28,11 @@ from harness.lab import Lab, Timeouts
 from harness.lab.device import keepsakes
 from harness.lab.rig import Parts
 from harness.storage import ExtentMap, WriteLog
-from images import disk
 from images.catalogue import DEFAULT_ENVIRONMENT
-from images.layout import MIB, SECTOR, Layout, Window
+from images.layout import SECTOR
+from tests.unit.small_board import LAYOUT, make_image
 from tests.unit.write_logs import FLUSH, flag, step, write, write_log
 
-LAYOUT = Layout(
-    card=Window("card", 0, 1 * MIB),
-    disk=Window("disk", 1 * MIB, 22 * MIB),
-    marks=Window("marks", 23 * MIB, 1 * MIB),
-    partitions=(
-        Window("rootfs-a", 1 * MIB, 2 * MIB),
-        Window("rootfs-b", 3 * MIB, 2 * MIB),
-        Window("data", 5 * MIB, 16 * MIB),
-    ),
-    env_offsets=(0x10000, 0x20000),
-    env_size=0x1000,
-)
 STRIP = LAYOUT.marks.start // SECTOR
 SLOT_B = LAYOUT.partition("rootfs-b").start // SECTOR
 ENV = [offset // SECTOR for offset in LAYOUT.env_offsets]
@@ -176,16 +164,7 @@ class Shelf:
 @pytest.fixture(scope="module")
 def factory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board's image with version a in slot A, the owner's files, and an environment that U-Boot has saved twice."""
-    folder = tmp_path_factory.mktemp("lab")
-    image = folder / "board.img"
-    with image.open("wb") as out:
-        out.truncate(LAYOUT.size)
-    disk.partition(folder / "disk.img", LAYOUT)
-    disk.copy_into(folder / "disk.img", image, LAYOUT.disk.start)
-    files = {path: (content, 0o644) for path, content in keepsakes(SEED).items()}
-    place = LAYOUT.partition("data")
-    disk.provision(files, folder / "data.img", size=place.size)
-    disk.copy_into(folder / "data.img", image, place.start)
+    image = make_image(tmp_path_factory.mktemp("lab"), keepsakes(SEED))
     with image.open("r+b") as out:
         for at, content in (
             (LAYOUT.partition("rootfs-a").start, IMAGES["a"]),
