@@ -28,6 +28,11 @@ def processes_with(word: str) -> list[str]:
     return found
 
 
+def as_from_a_terminal() -> None:
+    """These tests may run in the background of a shell, which has its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.stack
 @pytest.mark.timeout(600)
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -36,7 +41,9 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     scratch.mkdir()
     command = [sys.executable, "-m", "harness.cli", "run", "clean-update", "--runs", str(runs)]
     environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": f"{ROOT}:{ROOT / 'server-stub'}"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=as_from_a_terminal
+    ) as child:
         assert child.stderr is not None
         told = next(line for line in child.stderr if "Wait for a system to come up" in line)
         assert told
