@@ -63,7 +63,7 @@ def by_hand(spec: BoardSpec, board: Board, folder: Path, number: int) -> float:
 def main() -> None:
     """Alternate the two ways, so that whatever else the machine does hits both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=12)
     rounds = parser.parse_args().rounds
     with scratch_lab(Catalogue(Workshop()), "bench", 1) as lab:
         board, folder = lab.board, lab.folder.path
