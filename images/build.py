@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from images.cache import MANIFEST, key_of
+from images.cache import MANIFEST, key_of, manifest
 from images.run import ending_all
 from images.stage import Stage, Workshop
 
@@ -69,12 +69,9 @@ def _why(workshop: Workshop, stage: Stage) -> str:
 
 def _others(root: Path, stage: str) -> Iterator[dict[str, Any]]:
     """The inputs of what is in the cache of the same stage."""
-    for manifest in root.glob(f"{stage}-*/{MANIFEST}"):
-        try:
-            about = json.loads(manifest.read_text())
-        except (OSError, ValueError):
-            continue
-        if isinstance(about, dict) and about.get("stage") == stage:
+    for directory in root.glob(f"{stage}-*"):
+        about = manifest(directory)
+        if about.get("stage") == stage:
             yield about.get("inputs", {})
 
 

@@ -204,7 +204,7 @@ def _stage_and_key(name: str) -> tuple[str, str]:
     return stage, key
 
 
-def _manifest(directory: Path) -> dict[str, Any]:
+def manifest(directory: Path) -> dict[str, Any]:
     """What an entry says of itself; nothing, if it is damaged or was just deleted."""
     try:
         about = json.loads((directory / MANIFEST).read_text())
@@ -214,12 +214,12 @@ def _manifest(directory: Path) -> dict[str, Any]:
 
 
 def _label(directory: Path) -> str:
-    return str(_manifest(directory).get("label", ""))
+    return str(manifest(directory).get("label", ""))
 
 
 def _complaints(entry: Entry) -> Iterator[str]:
     """What an entry's files, and its name, have that its manifest does not say."""
-    about = _manifest(entry.path)
+    about = manifest(entry.path)
     try:
         told = (about["stage"], key_of(about["inputs"]))
         files = {name: (wanted["bytes"], wanted["sha256"]) for name, wanted in about["files"].items()}
@@ -238,7 +238,7 @@ def _complaints(entry: Entry) -> Iterator[str]:
 
 def _with_dependents(gone: list[Entry], entries: list[Entry]) -> list[Entry]:
     """These, and every entry whose inputs name the key of one of them, in the order in which they were made."""
-    inputs = {entry: json.dumps(_manifest(entry.path).get("inputs")) for entry in entries}
+    inputs = {entry: json.dumps(manifest(entry.path).get("inputs")) for entry in entries}
     found = list(gone)
     for one in found:  # grows while it is walked
         found += [entry for entry in entries if entry not in found and f'"{one.key}"' in inputs[entry]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.doctor.finding import Finding, State
 from images.bytecode import GUEST_VERSION, interpreter
-from images.cache import VARIABLE, Cache, default_root, nearest
+from images.cache import VARIABLE, Cache, default_root, nearest, unusable
 from images.errors import ImageError
 from images.run import PACKAGE_OF, environment
 
@@ -55,7 +55,7 @@ def disk() -> Finding:
     place = default_root()
     obstacle = Cache().obstacle()
     if obstacle:
-        return Finding("disk", State.MISSING, f"{obstacle}.", f"Set {VARIABLE} to a directory that you may write to.")
+        return Finding("disk", State.MISSING, f"{obstacle}.", unusable(obstacle).next_step)
     free = shutil.disk_usage(nearest(place)).free
     says = f"{free / GIB:.1f} GiB are free where the images go ({place})."
     if free >= ROOM_BYTES:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Power cuts against a naive model of the media: every sector is searched for its last surviving write."""
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 
 from harness.storage import CrashPoint, DiskView, WriteLog, choose, crash_extents, flushes, open_epoch, tearable
 from images.layout import Layout, Window
+from tests.unit.write_logs import DISCARD, FLUSH, FUA, SECTOR, entry, write_log
 
-SECTOR = 512
 CARD, DISK, MARKS = 8, 16, 4  # sectors
 LAYOUT = Layout(
     card=Window("card", 0, CARD * SECTOR),
@@ -25,7 +24,6 @@ LAYOUT = Layout(
     env_size=SECTOR,
 )
 BASE = b"\xba" * LAYOUT.size
-FLUSH, FUA, DISCARD = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,11 @@ quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def make_log(folder: Path, steps: list[Step]) -> WriteLog:
-    parts = [struct.pack("<QQQI", 0x6A736677736872, 1, len(steps), SECTOR).ljust(SECTOR, b"\0")]
+    entries = []
     for step in steps:
-        parts.append(struct.pack("<QQQQ", step.sector, step.sectors, step.flags, 0).ljust(SECTOR, b"\0"))
-        parts.append(bytes([step.fill]) * (SECTOR * step.sectors if step.writes else 0))
-    (folder / "run.log").write_bytes(b"".join(parts))
+        data = bytes([step.fill]) * (SECTOR * step.sectors if step.writes else 0)
+        entries.append(entry(step.sector, step.sectors, step.flags, data))
+    write_log(folder / "run.log", *entries)
     (folder / "base").write_bytes(BASE)
     with WriteLog(folder / "run.log") as log:
         log.finish()

@@ -12,27 +12,13 @@ from hypothesis import strategies as st
 
 from harness.storage import Kind, LogError, Mark, Operation, WriteLog, decode, encode, flushes, marks
 from images.layout import Layout, Window
+from tests.unit.write_logs import FLUSH, FUA, MARK, SECTOR, entry, superblock, write, write_log
 
-SECTOR = 512
-MAGIC = 0x6A736677736872
-FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
 TINY = Layout(Window("card", 0, 4096), Window("disk", 4096, 8192), Window("marks", 12288, 8192), (), (0,), 512)
 
 
-def superblock(entries: int, *, magic: int = MAGIC, version: int = 1, sector: int = SECTOR) -> bytes:
-    return struct.pack("<QQQI", magic, version, entries, sector).ljust(SECTOR, b"\0")
-
-
-def entry(sector: int, sectors: int, flags: int = 0, data: bytes = b"") -> bytes:
-    return struct.pack("<QQQQ", sector, sectors, flags, 0).ljust(SECTOR, b"\0") + data
-
-
-def write(sector: int, data: bytes, flags: int = 0) -> bytes:
-    return entry(sector, len(data) // SECTOR, flags, data)
-
-
 def log_of(path: Path, *entries: bytes) -> WriteLog:
-    path.write_bytes(superblock(len(entries)) + b"".join(entries))
+    write_log(path, *entries)
     return WriteLog(path)
 
 

@@ -7,15 +7,20 @@ from pathlib import Path
 from harness.storage import encode
 
 SECTOR = 512
-FLUSH, DISCARD = 1, 4
+MAGIC = 0x6A736677736872
+FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
+
+
+def superblock(entries: int, *, magic: int = MAGIC, version: int = 1, sector: int = SECTOR) -> bytes:
+    return struct.pack("<QQQI", magic, version, entries, sector).ljust(SECTOR, b"\0")
 
 
 def entry(sector: int, sectors: int, flags: int = 0, data: bytes = b"") -> bytes:
     return struct.pack("<QQQQ", sector, sectors, flags, 0).ljust(SECTOR, b"\0") + data
 
 
-def write(sector: int, data: bytes = bytes(SECTOR)) -> bytes:
-    return entry(sector, len(data) // SECTOR, 0, data)
+def write(sector: int, data: bytes = bytes(SECTOR), flags: int = 0) -> bytes:
+    return entry(sector, len(data) // SECTOR, flags, data)
 
 
 def flag(flags: int, sector: int = 0, sectors: int = 0) -> bytes:
@@ -28,5 +33,4 @@ def step(strip: int, name: str, number: int = 0) -> bytes:
 
 
 def write_log(path: Path, *entries: bytes) -> None:
-    head = struct.pack("<QQQI", 0x6A736677736872, 1, len(entries), SECTOR).ljust(SECTOR, b"\0")
-    path.write_bytes(head + b"".join(entries))
+    path.write_bytes(superblock(len(entries)) + b"".join(entries))
