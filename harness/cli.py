@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.commands import doctor, images, output, run, server, shell
+from harness.commands import artifact, doctor, images, output, run, server, shell
 from harness.errors import BootproofError, UsageError
 from harness.exitcodes import ExitCode
 from images.errors import ImageError
@@ -41,7 +41,7 @@ def parser() -> Parser:
     )
     made.add_argument("-v", "--verbose", action="store_true", help="show where in the program an error comes from")
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for group in (run, images, shell, doctor, server):
+    for group in (run, images, shell, doctor, server, artifact):
         group.add(commands)
     return made
 
@@ -53,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _end_as_interrupted()
     output.make_usable()
     try:
-        if words[verbose : verbose + 1] == ["server"]:  # the rest is another program's, its options included
-            return int(server.hand_over(words[verbose + 1 :]))
+        for name, program in (("server", server), ("artifact", artifact)):
+            if words[verbose : verbose + 1] == [name]:  # the rest is another program's, its options included
+                return int(program.hand_over(words[verbose + 1 :]))
         options = parser().parse_args(words)
         verbose = options.verbose
         return int(options.perform(options))

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from updater.artifact import ArtifactError, Compression, PrivateKey, read_artifact, write_rootfs_artifact
+from updater.artifact import (
+    ArtifactError,
+    Compression,
+    PrivateKey,
+    read_artifact,
+    write_rootfs_artifact,
+)
 
 IMAGE = random.Random(7).randbytes(3000) + bytes(200_000)
 KEYS = [
@@ -46,13 +50,6 @@ def written(image: Path, **options: object) -> bytes:
     values: dict[str, object] = {"name": "release-2", "device_types": ["qemu", "board"], **options}
     write_rootfs_artifact(out, image=image, **values)  # type: ignore[arg-type]
     return out.getvalue()
-
-
-def content_of(raw: bytes) -> tuple[object, ...]:
-    """Everything a device would act on."""
-    artifact = read_artifact(io.BytesIO(raw))
-    files = tuple((file.name, file.size, file.read()) for file in artifact.files())
-    return artifact.header_info, artifact.type_info, artifact.meta_data, dict(artifact.scripts), files
 
 
 @pytest.mark.parametrize("step", [1, 700, 1 << 20])
@@ -111,6 +108,21 @@ def test_same_inputs_same_bytes(tmp_path: Path, compression: Compression) -> Non
     assert (tmp_path / "named.mender").read_bytes() == written(second, compression=compression)
     # Nothing is left beside the output.
     assert {path.name for path in tmp_path.iterdir()} == {"other", "image.ext4", "named.mender"}
+
+
+def test_a_release_written_before_is_written_the_same_today(tmp_path: Path) -> None:
+    """Images in the cache and records of runs name artifacts by these bytes."""
+    raw = written(
+        image_file(tmp_path),
+        compression=Compression.NONE,
+        group="g",
+        provides={"a": "b"},
+        depends={"z": "y", "b": "c"},
+        depends_names=["n"],
+        clears=["q"],
+        scripts={"ArtifactInstall_Enter_01": b"x"},
+    )
+    assert hashlib.sha256(raw).hexdigest() == "ec1bcc70ef47e470739ead084699deb734659fe6f3ac5b01da6dcc5ab2929599"
 
 
 def test_empty_image(tmp_path: Path) -> None:
@@ -175,43 +187,7 @@ def test_payload_can_be_taken_once(tmp_path: Path) -> None:
         artifact.files()
 
 
-SMALL = random.Random(3).randbytes(700)
-
-
-@pytest.fixture(scope="module", params=list(Compression))
-def small_artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    image = image_file(tmp_path_factory.mktemp("small"), SMALL)
-    return written(image, compression=request.param, scripts={"ArtifactCommit_Leave_10": b"#!/bin/sh\n"})
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_flipped_byte_is_refused_or_changes_nothing(small_artifact: bytes, data: st.DataObject) -> None:
-    damaged = bytearray(small_artifact)
-    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
-    try:
-        content = content_of(bytes(damaged))
-    except ArtifactError:
-        return
-    assert content == content_of(small_artifact)
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.data())
-def test_a_truncated_artifact_is_refused(small_artifact: bytes, data: st.DataObject) -> None:
-    cut = data.draw(st.integers(0, len(small_artifact) - 1))
-    with pytest.raises(ArtifactError, match="truncated"):
-        content_of(small_artifact[:cut])
-
-
-@settings(max_examples=200, deadline=None)
-@given(raw=st.binary(max_size=2000))
-def test_arbitrary_bytes_are_refused(raw: bytes) -> None:
-    with pytest.raises(ArtifactError):
-        content_of(raw)
-
-
-@pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP])
+@pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP, Compression.ZSTD])
 def test_memory_stays_constant(tmp_path: Path, compression: Compression) -> None:
     image = tmp_path / "large.img"
     with image.open("wb") as out:
@@ -244,6 +220,7 @@ def test_compressed_streams_carry_no_time_or_name(tmp_path: Path) -> None:
 def test_reading_without_keys_imports_no_cryptography() -> None:
     code = (
         "import sys, updater.artifact; "
-        "heavy = {'cryptography', 'tarfile', 'lzma', 'tempfile'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'cryptography', 'zstandard', 'tarfile', 'lzma', 'tempfile'} & set(sys.modules); "
+        "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -2,13 +2,26 @@
 """Signing and verifying: the encodings Mender accepts, and the keys that are refused by name."""
 
 import base64
+import io
+import tarfile
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from updater.artifact import ArtifactError, KeyRefused, PrivateKey, load_private_key, load_public_key
+from updater.artifact import (
+    AlreadySigned,
+    ArtifactError,
+    KeyRefused,
+    PrivateKey,
+    load_private_key,
+    load_public_key,
+    read_artifact,
+    sign_artifact,
+    write_module_artifact,
+)
 from updater.artifact.signature import encode_signature, verify_signature
 
 MANIFEST = b"the manifest"
@@ -59,8 +72,59 @@ def test_rubbish_is_no_signature(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivat
 
 
 def test_signature_that_is_not_base64() -> None:
-    with pytest.raises(ArtifactError, match="not base64"):
-        verify_signature(MANIFEST, b"***", [load_public_key(public_pem(EC_KEY))])
+    public, good = load_public_key(public_pem(EC_KEY)), encode_signature(MANIFEST, PrivateKey("ECDSA P-256", EC_KEY))
+    # One newline at the end is what signing by hand leaves; nothing else may stand around it or in it.
+    for encoded in (b"***", good + b"\n\n", good + b"\r\n", b" " + good, good[:8] + b"\n" + good[8:], good[:-3]):
+        with pytest.raises(ArtifactError, match="not base64"):
+            verify_signature(MANIFEST, encoded, [public])
+
+
+@pytest.fixture
+def unsigned(tmp_path: Path) -> bytes:
+    out, file = io.BytesIO(), tmp_path / "a.txt"
+    file.write_bytes(b"alpha" * 1000)
+    write_module_artifact(out, payload_type="mod", files=[file], name="r", device_types=["q"])
+    return out.getvalue()
+
+
+def signed(raw: bytes, key: PrivateKey, *, replace: bool = False) -> bytes:
+    out = io.BytesIO()
+    sign_artifact(io.BytesIO(raw), out, key, replace=replace)
+    return out.getvalue()
+
+
+def entries(raw: bytes) -> list[tuple[str, int, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        return [(one.name, int(one.mtime), tar.extractfile(one).read()) for one in tar]  # type: ignore[union-attr]
+
+
+def test_signing_touches_nothing_else(unsigned: bytes) -> None:
+    first, second = PrivateKey("ECDSA P-256", EC_KEY), PrivateKey("RSA", RSA_KEY)
+    once = signed(unsigned, first)
+    twice = signed(once, second, replace=True)
+    assert read_artifact(io.BytesIO(once), verify_keys=[first.public_key()]).signed
+    assert read_artifact(io.BytesIO(twice), verify_keys=[second.public_key()]).signed
+    with pytest.raises(ArtifactError, match="none of the verification keys"):
+        read_artifact(io.BytesIO(twice), verify_keys=[first.public_key()])
+    for raw in (once, twice):
+        assert [one for one in entries(raw) if one[0] != "manifest.sig"] == entries(unsigned)
+        assert [name for name, _, _ in entries(raw)][:3] == ["version", "manifest", "manifest.sig"]
+    # Times, modes and padding of the other entries stay as well: all but the signature's member is the same.
+    start = len(once) - len(unsigned)
+    at = once.index(b"manifest.sig")
+    assert once[:at] + once[at + start :] == unsigned
+
+
+def test_signing_refuses_what_is_signed_or_broken(unsigned: bytes) -> None:
+    key = PrivateKey("ECDSA P-256", EC_KEY)
+    with pytest.raises(AlreadySigned):
+        signed(signed(unsigned, key), key)
+    broken = bytearray(unsigned)
+    broken[unsigned.index(b"data/0000.tar.gz") + 512 + 30] ^= 1
+    out = io.BytesIO()
+    with pytest.raises(ArtifactError):
+        sign_artifact(io.BytesIO(broken), out, key)
+    assert out.getvalue() == b""
 
 
 def test_other_keys_are_refused_by_name() -> None:

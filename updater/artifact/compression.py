@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compressions of the inner tars, by file name suffix: none, gzip and xz.
+"""The compressions of the inner tars, by file name suffix (none, gzip, xz, zstd), and reading them as streams.
 
-Owns streaming in both directions. A compressed stream must be exactly one whole stream: truncation, a failing
-checksum and bytes after its end are refused; zstd is refused by name.
+A compressed stream must be exactly one whole stream: truncation, a failing checksum and bytes after its end are
+refused. Only zstd, whose writers do so, may divide its stream into frames.
 """
 
 import zlib
-from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol
 
 from updater.artifact.errors import ArtifactError
-from updater.artifact.names import shown
 
 CHUNK = 64 * 1024
 """Bytes asked of a source at once."""
@@ -31,6 +29,7 @@ class Compression(Enum):
     NONE = ""
     GZIP = ".gz"
     XZ = ".xz"
+    ZSTD = ".zst"
 
     @property
     def suffix(self) -> str:
@@ -38,12 +37,7 @@ class Compression(Enum):
 
     @classmethod
     def of(cls, name: str, stem: str) -> "Compression | None":
-        """The compression of the entry `name`, or None when it is not `stem` plus a suffix.
-
-        Raises ArtifactError for zstd, which the format knows and this reader does not.
-        """
-        if name == f"{stem}.zst":
-            raise ArtifactError(f"the entry {shown(name)} is compressed with zstd, which is not supported")
+        """The compression of the entry `name`, or None when it is not `stem` plus a suffix."""
         return next((one for one in cls if name == stem + one.suffix), None)
 
 
@@ -139,21 +133,8 @@ def decompressed(source: ByteSource, compression: Compression, what: str) -> Byt
     """The plain bytes of `source`; `what` names it in errors. Reads raise ArtifactError."""
     if compression is Compression.NONE:
         return source
+    if compression is Compression.ZSTD:
+        from updater.artifact.zstd import ZstdSource
+
+        return ZstdSource(source, what)
     return _Decompressed(source, _Gzip() if compression is Compression.GZIP else _Xz(), what)
-
-
-def compressing(out: BinaryIO, compression: Compression, level: int | None) -> AbstractContextManager[BinaryIO]:
-    """A writer that compresses into `out` and, on leaving, ends the stream but leaves `out` open.
-
-    `level` is the compressor's own 0..9; None means 9 for gzip, 6 for xz. No time and no name go into the stream.
-    """
-    if compression is Compression.GZIP:
-        import gzip
-
-        writer = gzip.GzipFile("", "wb", 9 if level is None else level, out, mtime=0)
-        return cast("AbstractContextManager[BinaryIO]", writer)
-    if compression is Compression.XZ:
-        import lzma
-
-        return cast("AbstractContextManager[BinaryIO]", lzma.LZMAFile(out, "wb", preset=level))
-    return nullcontext(out)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from updater.artifact.compression import Compression, decompressed
-from updater.artifact.errors import ArtifactError
+from updater.artifact.errors import ArtifactError, UnsupportedFeature
 from updater.artifact.jsonvalues import (
     accepted_values,
     member_object,
@@ -22,6 +22,7 @@ from updater.artifact.jsonvalues import (
     string_list,
 )
 from updater.artifact.names import (
+    MAX_TEXT,
     MAX_VALUE,
     check_payload_type,
     check_script_name,
@@ -131,11 +132,11 @@ def parse_header_info(raw: bytes) -> HeaderInfo:
         raise ArtifactError("device_type of header-info names no device type")
     return HeaderInfo(
         name=check_text(required(provides, "artifact_name", what), "artifact_name of header-info"),
-        group=check_value(provides.get("artifact_group", ""), "artifact_group of header-info") or None,
+        group=check_value(provides.get("artifact_group", ""), "artifact_group of header-info", MAX_TEXT) or None,
         device_types=device_types,
         payload_type=_payload_type(required(value, "payloads", what)),
         depends={
-            key: accepted_values(depends[key], f"{key} of header-info", MAX_VALUE)
+            key: _names(depends[key], f"{key} of header-info")
             for key in ("artifact_name", "artifact_group")
             if key in depends
         },
@@ -163,11 +164,20 @@ def parse_type_info(raw: bytes, payload_type: str | None) -> TypeInfo:
     )
 
 
+def _names(value: object, what: str) -> tuple[str, ...]:
+    """The names header-info accepts: unlike in type-info always a list, and never an empty one."""
+    names = string_list(value, what)
+    if not names:
+        raise ArtifactError(f"{what} accepts no value at all")
+    return names
+
+
 def _payload_type(payloads: object) -> str | None:
     if not isinstance(payloads, list):
         raise ArtifactError("payloads of header-info is not a list")
     if len(payloads) != 1:
-        raise ArtifactError(f"the artifact has {len(payloads)} payloads; exactly one is supported")
+        kind = UnsupportedFeature if payloads else ArtifactError
+        raise kind(f"the artifact has {len(payloads)} payloads; exactly one is supported")
     payload: Any = payloads[0]
     if not isinstance(payload, dict) or set(payload) != {"type"}:
         raise ArtifactError("the payload in header-info is not an object with the one key type")

@@ -68,8 +68,11 @@ def accepted_values(value: object, what: str, limit: int) -> tuple[str, ...]:
 
 
 def render(value: object) -> bytes:
-    """Compact JSON in the order of the keys."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    """Compact JSON in the order of the keys; raises ArtifactError for text that is not Unicode, as bytes may become."""
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ArtifactError("a text of the artifact is not UTF-8") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from updater.artifact.compression import Compression
-from updater.artifact.errors import ArtifactError
+from updater.artifact.errors import ArtifactError, UnsupportedFeature
 from updater.artifact.names import check_file_name, shown
 
 MAX_MANIFEST = 1024 * 1024
@@ -75,6 +75,8 @@ def _check_member(name: str) -> None:
     if name.startswith(DATA_PREFIX):
         check_file_name(name.removeprefix(DATA_PREFIX))
     elif _OTHER_PAYLOAD.fullmatch(name):
-        raise ArtifactError(f"the manifest lists {shown(name)} of a second payload; exactly one payload is supported")
+        raise UnsupportedFeature(
+            f"the manifest lists {shown(name)} of a second payload; exactly one payload is supported"
+        )
     else:
         raise ArtifactError(f"the manifest lists {shown(name)}, which has no place in an artifact")

@@ -9,14 +9,25 @@ import hashlib
 from collections.abc import Iterator
 
 from updater.artifact.compression import CHUNK, Compression, decompressed
-from updater.artifact.errors import ArtifactError
+from updater.artifact.errors import ArtifactError, UnsupportedFeature
+from updater.artifact.header import ROOTFS_IMAGE
 from updater.artifact.manifest import DATA_PREFIX, Manifest
 from updater.artifact.names import check_file_name, shown
 from updater.artifact.tarstream import TarEntry, TarReader
 
 
+def check_file_count(payload_type: str | None, count: int) -> None:
+    """Raise ArtifactError when a payload of this type cannot have this many files."""
+    if payload_type is None and count:
+        raise ArtifactError("the artifact states no payload type but has payload files")
+    if payload_type == ROOTFS_IMAGE and count != 1:
+        raise ArtifactError(f"a {ROOTFS_IMAGE} artifact has exactly one file, and this one has {count}")
+
+
 class PayloadFile:
     """One file of the payload: `name` (a base name), `size` in bytes, `checksum` as 64 hex digits.
+
+    `modified` is the time stated for it, in seconds since 1970; nothing vouches for it.
 
     Its content can be read once, and only until the next file is asked for.
     """
@@ -24,6 +35,7 @@ class PayloadFile:
     def __init__(self, entry: TarEntry, manifest: Manifest) -> None:
         self.name = check_file_name(entry.name)
         self.size = entry.size
+        self.modified = entry.modified
         self.checksum = manifest.checksum(DATA_PREFIX + self.name)
         self._entry = entry
         self._manifest = manifest
@@ -52,8 +64,10 @@ class PayloadFile:
 class Payload:
     """The part of an artifact behind its header, not read yet."""
 
-    def __init__(self, outer: TarReader, manifest: Manifest) -> None:
+    def __init__(self, outer: TarReader, manifest: Manifest, *, optional: bool = False) -> None:
+        """`optional` allows the payload tar to be absent, as it may be where no payload type is stated."""
         self._outer = outer
+        self._optional = optional
         self._manifest = manifest
         self._taken = False
 
@@ -69,7 +83,7 @@ class Payload:
 
     def _read(self) -> Iterator[PayloadFile]:
         seen: set[str] = set()
-        for entry in _entries(self._outer):
+        for entry in self._entries():
             if entry.name in seen:
                 raise ArtifactError(f"the payload holds {shown(entry.name)} twice")
             file = PayloadFile(entry, self._manifest)
@@ -81,17 +95,18 @@ class Payload:
                 raise ArtifactError(f"the manifest lists the payload file {shown(name)}, which the artifact lacks")
         _expect_end(self._outer)
 
-
-def _entries(outer: TarReader) -> Iterator[TarEntry]:
-    entry = outer.next_entry()
-    if entry is None:
-        raise ArtifactError("the artifact has no payload tar")
-    compression = Compression.of(entry.name, "data/0000.tar")
-    if compression is None:
-        raise ArtifactError(f"the artifact has {shown(entry.name)} where its payload tar belongs")
-    inner = TarReader(decompressed(entry, compression, "the payload"), "the payload tar")
-    while (file := inner.next_entry()) is not None:
-        yield file
+    def _entries(self) -> Iterator[TarEntry]:
+        entry = self._outer.next_entry()
+        if entry is None:
+            if self._optional:
+                return
+            raise ArtifactError("the artifact has no payload tar")
+        compression = Compression.of(entry.name, "data/0000.tar")
+        if compression is None:
+            raise ArtifactError(f"the artifact has {shown(entry.name)} where its payload tar belongs")
+        inner = TarReader(decompressed(entry, compression, "the payload"), "the payload tar")
+        while (file := inner.next_entry()) is not None:
+            yield file
 
 
 def _expect_end(outer: TarReader) -> None:
@@ -99,5 +114,5 @@ def _expect_end(outer: TarReader) -> None:
     if extra is None:
         return
     if extra.name.startswith("data/"):
-        raise ArtifactError(f"the artifact has a second payload, {shown(extra.name)}; exactly one is supported")
+        raise UnsupportedFeature(f"the artifact has a second payload, {shown(extra.name)}; exactly one is supported")
     raise ArtifactError(f"the artifact has the unknown entry {shown(extra.name)}")

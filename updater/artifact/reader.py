@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from updater.artifact.compression import ByteSource, Compression
-from updater.artifact.errors import ArtifactError
-from updater.artifact.header import MAX_HEADER, ROOTFS_IMAGE, Header, parse_header
+from updater.artifact.errors import ArtifactError, UnsupportedFeature, UnsupportedVersion
+from updater.artifact.header import MAX_HEADER, Header, parse_header
 from updater.artifact.jsonvalues import parse_object
 from updater.artifact.manifest import MAX_MANIFEST, Manifest, parse_manifest
 from updater.artifact.names import shown
-from updater.artifact.payload import Payload, PayloadFile
+from updater.artifact.payload import Payload, PayloadFile, check_file_count
 from updater.artifact.signature import MAX_SIGNATURE, PublicKey, verify_signature
 from updater.artifact.tarstream import TarEntry, TarReader
 
@@ -63,8 +63,10 @@ def read_artifact(stream: ByteSource, *, verify_keys: Sequence[PublicKey] = ()) 
     manifest = parse_manifest(manifest_raw)
     manifest.verify("version", hashlib.sha256(version).hexdigest())
     header = _read_header(entry, manifest)
-    _check_payload_files(manifest, header.payload_type)
-    return Artifact(**vars(header), signed=signed, payload=Payload(outer, manifest))
+    check_file_count(header.payload_type, len(manifest.payload_files()))
+    # Only a bootstrap artifact, which states no payload type, may leave its payload tar out.
+    payload = Payload(outer, manifest, optional=header.payload_type is None)
+    return Artifact(**vars(header), signed=signed, payload=payload)
 
 
 def check_version(raw: bytes) -> None:
@@ -74,7 +76,7 @@ def check_version(raw: bytes) -> None:
         raise ArtifactError("the artifact is not in Mender's format")
     version = value.get("version")
     if type(version) is not int or version != FORMAT_VERSION:
-        raise ArtifactError(f"the artifact's format version is not {FORMAT_VERSION}")
+        raise UnsupportedVersion(f"the artifact's format version is not {FORMAT_VERSION}")
 
 
 def _named(entry: TarEntry | None, name: str) -> TarEntry:
@@ -89,7 +91,7 @@ def _read_header(entry: TarEntry | None, manifest: Manifest) -> Header:
     if entry is None:
         raise ArtifactError("the artifact ends where its header belongs")
     if entry.name == "manifest-augment":
-        raise ArtifactError("the artifact is augmented, which is not supported")
+        raise UnsupportedFeature("the artifact is augmented, which is not supported")
     compression = Compression.of(entry.name, "header.tar")
     if compression is None:
         raise ArtifactError(f"the artifact has {shown(entry.name)} where its header belongs")
@@ -99,11 +101,3 @@ def _read_header(entry: TarEntry | None, manifest: Manifest) -> Header:
     raw = entry.read_all(MAX_HEADER)
     manifest.verify(entry.name, hashlib.sha256(raw).hexdigest())
     return parse_header(raw, compression)
-
-
-def _check_payload_files(manifest: Manifest, payload_type: str | None) -> None:
-    count = len(manifest.payload_files())
-    if payload_type is None and count:
-        raise ArtifactError("the artifact states no payload type but has payload files")
-    if payload_type == ROOTFS_IMAGE and count != 1:
-        raise ArtifactError(f"a {ROOTFS_IMAGE} artifact has exactly one file, and this one has {count}")

@@ -32,14 +32,16 @@ class _Header:
     name: str
     size: int
     kind: bytes
+    modified: int
 
 
 class TarEntry:
-    """One regular file of a tar: its name, its size in bytes, and its content, which can be read once."""
+    """One regular file of a tar: name, size in bytes, time (seconds since 1970), and content to be read once."""
 
-    def __init__(self, source: ByteSource, name: str, size: int, what: str) -> None:
+    def __init__(self, source: ByteSource, name: str, size: int, modified: int, what: str) -> None:
         self.name = name
         self.size = size
+        self.modified = modified
         self.remaining = size
         self._source = source
         self._what = what
@@ -105,7 +107,7 @@ class TarReader:
         if header.kind != b"0":
             raise ArtifactError(f"{self._what} holds {shown(header.name)}, which is not a regular file")
         name = pax.get("path", header.name)
-        self._entry = TarEntry(self, name, self._size(pax.get("size"), header), self._what)
+        self._entry = TarEntry(self, name, self._size(pax.get("size"), header), header.modified, self._what)
         return self._entry
 
     def _size(self, pax_size: str | None, header: _Header) -> int:
@@ -160,14 +162,21 @@ class TarReader:
 
 
 def parse_header_block(block: bytes, what: str) -> _Header:
-    """The fields of one 512-byte ustar header; owner, times and mode mean nothing in an artifact and are skipped."""
+    """The fields of one 512-byte ustar header; owner and mode mean nothing in an artifact and are skipped."""
     if block[257:265] != b"ustar\x0000":
         raise ArtifactError(f"{what} holds a header that is not in ustar form")
     # The sum is taken with its own field blank.
     if _number(block[148:156], what) != sum(block) - sum(block[148:156]) + 8 * ord(" "):
         raise ArtifactError(f"{what} holds a header whose checksum does not match")
     name, prefix = _text(block[0:100], what), _text(block[345:500], what)
-    return _Header(f"{prefix}/{name}" if prefix else name, _number(block[124:136], what), block[156:157])
+    # The time is told to people and nothing hangs on it, so one that is out of form is none.
+    time = _NUMBER.fullmatch(block[136:148])
+    return _Header(
+        name=f"{prefix}/{name}" if prefix else name,
+        size=_number(block[124:136], what),
+        kind=block[156:157],
+        modified=int(time[1], 8) if time else 0,
+    )
 
 
 def parse_pax_records(raw: bytes, what: str) -> dict[str, str]:
