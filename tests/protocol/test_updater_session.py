@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
-from tests.protocol.conftest import DEPLOYMENTS, DEVICE_TYPE, MANAGEMENT, Operator, Server
+from tests.protocol.conftest import DEPLOYMENTS, DEVICE_TYPE, MANAGEMENT, Operator, Server, make_key
 from updater.errors import DeploymentAborted, ServerError
 from updater.server.credentials import REQUEST_FILE, Credentials
 from updater.server.http import Connector
@@ -163,6 +164,33 @@ def test_the_inventory_replaces_the_one_before(accepted: Client, operator: Opera
     found = {one["name"]: one["value"] for one in shown["attributes"] if one.get("scope", "inventory") == "inventory"}
     assert found.items() >= {"artifact_name": "new", "ip": ["1", "2"]}.items()
     assert "gone" not in found
+
+
+def test_another_server_takes_over_where_one_is_gone(accepted: Client) -> None:
+    credentials = accepted.session.credentials
+    addresses = ("https://127.0.0.1:1", accepted.server.url, "https://127.0.0.1:2")
+    session = Session(addresses, Connector(Path(accepted.server.ca)), credentials)
+    assert session.next_deployment(PROVIDES, DEVICE_TYPE) is None
+    assert session.url == accepted.server.url
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
+def test_a_device_with_a_key_of_its_makers_is_let_in(
+    kind: str, server: Server, operator: Operator, tmp_path: Path
+) -> None:
+    path = tmp_path / "maker.pem"
+    path.write_bytes(
+        make_key(kind).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    identity = {"mac": uuid.uuid4().hex}
+    credentials = Credentials(tmp_path, json.dumps(identity), key=path)
+    session = Session(server.url, Connector(Path(server.ca)), credentials)
+    with pytest.raises(ServerError):
+        session.next_deployment(PROVIDES, DEVICE_TYPE)
+    operator.decide(identity, "accepted")
+    assert session.next_deployment(PROVIDES, DEVICE_TYPE) is None
 
 
 def test_only_a_server_with_the_right_certificate_is_believed(server: Server, client: Client) -> None:

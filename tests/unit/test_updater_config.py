@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration, the device's type, identity and inventory."""
+"""The configuration and the device's type."""
 
 import json
-from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from updater.config import Config, device_type, load
-from updater.errors import ConfigError, UpdaterError
-from updater.server.identity import identity, inventory, parse_values
+from updater.config import KEYS, Config, device_type, load
+from updater.errors import ConfigError
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def read(config_file: Path, values: Any = None, fallback: Any = None) -> Config:
     for path, content in ((config_file, values), (data / "mender.conf", fallback)):
         if content is not None:
             path.write_text(json.dumps(content))
-    return load(config_file, data)
+    return load(config_file, data, {})
 
 
 def test_without_files_there_are_menders_defaults(config_file: Path) -> None:
@@ -37,43 +36,147 @@ def test_without_files_there_are_menders_defaults(config_file: Path) -> None:
 def test_the_first_file_counts_more_and_all_keys_are_taken(config_file: Path) -> None:
     config = read(
         config_file,
-        {"ServerURL": "https://one", "RootfsPartA": "/dev/a", "ArtifactVerifyKeys": ["/1", "/2"], "RetryPollCount": 0},
+        {"ServerURL": "https://one", "RootfsPartA": "/dev/a", "ArtifactVerifyKeys": ["/1", "/2"], "RetryPollCount": 0,
+         "HttpsClient": {"Key": "/ck"}},
         {
             "ServerURL": "https://two", "RootfsPartB": "/dev/b", "TenantToken": "t", "ServerCertificate": "/c.pem",
             "UpdatePollIntervalSeconds": 1, "InventoryPollIntervalSeconds": 2, "RetryPollIntervalSeconds": 3,
-            "RetryPollCount": 4, "RetryDownloadCount": 5, "DeviceTypeFile": "/type",
+            "RetryPollCount": 4, "RetryDownloadCount": 5, "DeviceTypeFile": "/type", "SkipVerify": True,
+            "HttpsClient": {"Certificate": "/cc", "Key": "/other"}, "Security": {"AuthPrivateKey": "/ak"},
+            "StateScriptTimeoutSeconds": 6, "StateScriptRetryIntervalSeconds": 7, "StateScriptRetryTimeoutSeconds": 8,
+            "ModuleTimeoutSeconds": 9, "UpdateLogPath": "/logs", "DaemonLogLevel": "Trace",
+            "Bootproof": {
+                "BootLimit": 2, "ParkAfterFailures": 4, "DownloadStallSeconds": 10, "LongestSilenceSeconds": 11,
+                "SkipUnchangedBlocks": True, "ResumeDownloads": False,
+            },
         },
     )  # fmt: skip
-    assert config == Config(
-        server_url="https://one", server_certificate=Path("/c.pem"), tenant_token="t", update_poll=1, inventory_poll=2,
+    wanted = Config(
+        servers=("https://one",), server_certificate=Path("/c.pem"), tenant_token="t", update_poll=1, inventory_poll=2,
         retry_poll=3, retry_count=0, download_tries=5, verify_keys=(Path("/1"), Path("/2")),
         slots={"a": Path("/dev/a"), "b": Path("/dev/b")}, device_type_file=Path("/type"),
-        data_directory=config_file.parent / "data",
+        data_directory=config_file.parent / "data", skip_verify=True, client_certificate=Path("/cc"),
+        client_key=Path("/ck"), auth_key=Path("/ak"), script_timeout=6, script_retry_interval=7,
+        script_retry_timeout=8, module_timeout=9, log_directory=Path("/logs"), log_level="debug", boot_limit=2,
+        park_after=4, download_stall=10, longest_silence=11, skip_unchanged=True, resume_downloads=False,
     )  # fmt: skip
+    assert config == wanted
+    same = [one.name for one in fields(Config) if getattr(wanted, one.name) == getattr(Config(), one.name)]
+    assert set(same) == {"conf_directory", "share_directory", "retry_count"}, (
+        "every other field was set to something else"
+    )
     assert read(config_file, {"ArtifactVerifyKey": "/k"}).verify_keys == (Path("/k"),)
 
 
+def test_servers_are_tried_in_the_order_of_the_list(config_file: Path) -> None:
+    entries = [{"ServerURL": "https://one"}, {"ServerURL": "http://two:8080"}]
+    config = read(config_file, {"Servers": entries})
+    assert (config.servers, config.server_url) == (("https://one", "http://two:8080"), "https://one")
+    config = read(config_file, {"Servers": entries, "ServerURL": "https://three"})
+    assert config.servers == ("https://three", "https://one", "http://two:8080")
+    config = read(config_file, {"Servers": entries, "ServerURL": "http://two:8080"})
+    assert config.servers == ("http://two:8080", "https://one"), "none is tried twice"
+    assert Config().server_url == read(config_file, {"ServerURL": ""}).server_url == ""
+
+
+def test_where_things_lie_is_said_by_the_environment(tmp_path: Path) -> None:
+    for place, name in (("conf", "first"), ("data", "second")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "mender.conf").write_text(json.dumps({"TenantToken": name}))
+    places = {"MENDER_CONF_DIR": "conf", "MENDER_DATASTORE_DIR": "data", "MENDER_DATA_DIR": "share"}
+    config = load(environment={name: str(tmp_path / place) for name, place in places.items()})
+    assert config.tenant_token == "first"
+    assert (config.conf_directory, config.share_directory) == (tmp_path / "conf", tmp_path / "share")
+    assert (config.data_directory, config.log_directory) == (tmp_path / "data", tmp_path / "data")
+    given = load(tmp_path / "none.conf", tmp_path, {"MENDER_DATASTORE_DIR": "/nowhere"})
+    assert given.data_directory == tmp_path
+    assert given.conf_directory == Path("/etc/mender")
+    assert given.share_directory == Path("/usr/share/mender")
+
+
+def test_the_longest_silence_is_derived_from_the_pauses_and_the_servers() -> None:
+    assert Config().longest_silence == 1800 + 120
+    assert Config(servers=("http://a", "http://b"), download_stall=1, update_poll=5).longest_silence == 300 + 3 * 4
+    assert Config(longest_silence=7).longest_silence == 7
+
+
+def test_an_empty_text_is_no_value(config_file: Path) -> None:
+    empty = {name: "" for name, key in KEYS.items() if key.kind is str and "." not in name and name != "DaemonLogLevel"}
+    config = read(config_file, empty, {"ServerCertificate": "/c.pem", "RootfsPartA": "/dev/a", "TenantToken": "t"})
+    assert config == read(config_file, {}, {})
+
+
 def test_an_unknown_key_warns_and_has_no_effect(config_file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert read(config_file, {"ServerUrl": 5, "ServerURL": "https://one"}).server_url == "https://one"
+    values = {"ServerUrl": 5, "ServerURL": "https://one", "Bootproof": {"Bootlimits": 1}, "HttpsClient": {"x": {}}}
+    assert read(config_file, values).server_url == "https://one"
+    said = sorted(record.getMessage() for record in caplog.records)
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert all(line.startswith(str(config_file)) for line in said)
+    assert [line.split(" the key ")[1] for line in said] == [
+        "Bootproof.Bootlimits is not known and has no effect",
+        "HttpsClient.x is not known and has no effect",
+        "ServerUrl is not known and has no effect (it is written ServerURL)",
+    ]
+
+
+def test_what_only_menders_clients_can_use_is_taken_in_one_line(
+    config_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    values = {
+        "Connectivity": {"DisableKeepAlive": True}, "DBus": {"Enabled": False}, "DeviceTier": "standard",
+        "BootUtilitiesSetActivePart": "x", "BootUtilitiesGetNextActivePart": "y", "Security": {"SSLEngine": "e"},
+        "UpdateControlMapExpirationTimeSeconds": "often", "HttpsClient": {"SSLEngine": "e"},
+    }  # fmt: skip
+    assert read(config_file, values) == read(config_file, {})
     [record] = caplog.records
-    assert record.levelname == "WARNING"
-    assert str(config_file) in record.getMessage()
-    assert "ServerUrl" in record.getMessage()
+    assert record.levelname == "INFO"
+    assert record.getMessage().endswith("UpdateControlMapExpirationTimeSeconds: no effect here")
 
 
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("ServerURL", 5, "must be a string, not 5."),
-        ("ServerURL", None, "must be a string, not null."),
-        ("UpdatePollIntervalSeconds", "60", 'must be a whole number, not "60".'),
-        ("UpdatePollIntervalSeconds", 1.5, "must be a whole number, not 1.5."),
-        ("UpdatePollIntervalSeconds", True, "must be a whole number, not true."),
-        ("ArtifactVerifyKeys", "/k", 'must be a list, not "/k".'),
-        ("ArtifactVerifyKeys", ["/k", 5], 'cannot be ["/k", 5].'),
-        ("UpdatePollIntervalSeconds", 0, "cannot be 0."),
-        ("RetryPollIntervalSeconds", -1, "cannot be -1."),
-        ("RetryPollCount", -1, "cannot be -1."),
+        ("ServerURL", 5, " must be a string, not 5."),
+        ("ServerURL", None, " must be a string, not null."),
+        ("UpdatePollIntervalSeconds", "60", ' must be a whole number, not "60".'),
+        ("UpdatePollIntervalSeconds", 1.5, " must be a whole number, not 1.5."),
+        ("UpdatePollIntervalSeconds", True, " must be a whole number, not true."),
+        ("ArtifactVerifyKeys", "/k", ' must be a list, not "/k".'),
+        ("ArtifactVerifyKeys", ["/k", 5], "[1] must be a path, not 5."),
+        ("ArtifactVerifyKeys", ["/k", ""], '[1] must be a path, not "".'),
+        ("UpdatePollIntervalSeconds", 0, " cannot be 0; 1 to 2147483647 can."),
+        ("RetryPollIntervalSeconds", -1, " cannot be -1; 1 to 2147483647 can."),
+        ("RetryPollIntervalSeconds", 2**31, " cannot be 2147483648; 1 to 2147483647 can."),
+        ("RetryPollCount", -1, " cannot be -1; 0 to 2147483647 can."),
+        ("RetryDownloadCount", 10001, " cannot be 10001; 1 to 10000 can."),
+        ("SkipVerify", 1, " must be true or false, not 1."),
+        ("SkipVerify", "true", ' must be true or false, not "true".'),
+        ("HttpsClient", "/c", ' must be an object, not "/c".'),
+        ("HttpsClient", {"Certificate": 1}, ".Certificate must be a string, not 1."),
+        ("Security", {"AuthPrivateKey": ["/k"]}, '.AuthPrivateKey must be a string, not ["/k"].'),
+        ("Bootproof", [], " must be an object, not []."),
+        ("Bootproof", {"BootLimit": 0}, ".BootLimit cannot be 0; 1 to 2147483647 can."),
+        ("Bootproof", {"BootLimit": True}, ".BootLimit must be a whole number, not true."),
+        ("Bootproof", {"ResumeDownloads": 0}, ".ResumeDownloads must be true or false, not 0."),
+        ("Servers", {}, " must be a list, not {}."),
+        ("Servers", ["https://a"], '[0] must be an object like {"ServerURL": "https://..."}, not "https://a".'),
+        ("Servers", [{"ServerURL": "https://a"}, {}], "[1].ServerURL is missing or empty."),
+        ("Servers", [{"ServerURL": "https://a"}, {"ServerURL": ""}], "[1].ServerURL is missing or empty."),
+        ("Servers", [{"ServerURL": 5}], "[0].ServerURL must be a string, not 5."),
+        (
+            "Servers",
+            [{"ServerURL": "a"}],
+            '[0].ServerURL must begin with http:// or https:// and hold no spaces, not "a".',
+        ),
+        ("ServerURL", "ftp://a", ' must begin with http:// or https:// and hold no spaces, not "ftp://a".'),
+        (
+            "DaemonLogLevel",
+            "loud",
+            ' must be one of trace, debug, info, warning, warn, error, fatal, panic, not "loud".',
+        ),
+        ("RootfsPartA", "/dev/a\u0000", ' cannot hold what does not print: "/dev/a\\u0000".'),
+        ("ServerURL", 10**200, " must be a string, not 1" + "0" * 79 + "...."),
     ],
 )
 @pytest.mark.parametrize("where", ["first", "second"])
@@ -84,10 +187,10 @@ def test_a_wrong_value_is_refused_with_file_and_key(
     path = config_file if where == "first" else config_file.parent / "data" / "mender.conf"
     with pytest.raises(ConfigError) as refusal:
         read(*files)
-    assert str(refusal.value) == f"{path}: {key} {says}"
+    assert str(refusal.value) == f"{path}: {key}{says}"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff", b"[" * 100_000])
 def test_a_file_that_is_no_object_is_refused(content: bytes, config_file: Path) -> None:
     config_file.write_bytes(content)
     with pytest.raises(ConfigError, match=str(config_file)):
@@ -99,6 +202,17 @@ def test_one_way_to_name_the_keys_is_enough(config_file: Path) -> None:
         read(config_file, {"ArtifactVerifyKey": "/k", "ArtifactVerifyKeys": ["/l"]})
     with pytest.raises(ConfigError, match="Both"):
         read(config_file, {"ArtifactVerifyKey": "/k"}, {"ArtifactVerifyKeys": []})
+
+
+@pytest.mark.parametrize(("one", "other"), [("Certificate", "Key"), ("Key", "Certificate")])
+def test_a_client_certificate_needs_its_key(one: str, other: str, config_file: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"HttpsClient\.{other} is not set"):
+        read(config_file, {"HttpsClient": {one: "/x"}})
+
+
+def test_two_slots_are_two(config_file: Path) -> None:
+    with pytest.raises(ConfigError, match="no slot to install into"):
+        read(config_file, {"RootfsPartA": "/dev/a"}, {"RootfsPartB": "/dev/a"})
 
 
 @pytest.mark.parametrize(
@@ -130,44 +244,3 @@ def test_the_device_type_is_one_line(content: bytes, wanted: str | None, tmp_pat
 def test_a_missing_device_type_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         device_type(Config(device_type_file=tmp_path / "none"))
-
-
-# -- identity and inventory --------------------------------------------------------------------------------------------
-
-
-def test_values_are_lines_and_a_name_that_repeats_is_a_list() -> None:
-    assert parse_values("") == {}
-    assert parse_values("a=1\n\n b=2=3 \nc=\na=4\na=5\n") == {"a": ["1", "4", "5"], "b": "2=3", "c": ""}
-    with pytest.raises(UpdaterError, match="'nonsense' is not of the form"):
-        parse_values("a=1\nnonsense\n")
-
-
-class Scripts:
-    def __init__(self, said: dict[str, str]) -> None:
-        self.said = said
-
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60.0) -> str:
-        assert (stdin, timeout) == ("", 60.0)
-        [path] = argv
-        if path.rpartition("/")[2] not in self.said:
-            raise UpdaterError(f"{path} failed.")
-        return self.said[path.rpartition("/")[2]]
-
-
-def test_the_identity_does_not_depend_on_the_order_of_its_lines(tmp_path: Path) -> None:
-    scripts = Scripts({"mender-device-identity": "sku=b\nmac=1\n"})
-    assert identity(scripts, tmp_path) == '{"mac":"1","sku":"b"}'
-    with pytest.raises(UpdaterError, match="printed nothing"):
-        identity(Scripts({"mender-device-identity": "\n"}), tmp_path)
-    with pytest.raises(UpdaterError, match="failed"):
-        identity(Scripts({}), tmp_path)
-
-
-def test_an_inventory_script_that_fails_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = tmp_path / "inventory"
-    folder.mkdir()
-    for name in ("mender-inventory-a", "mender-inventory-b", "mender-inventory-c", "README"):
-        (folder / name).touch()
-    said = {"mender-inventory-a": "x=1\ny=1\n", "mender-inventory-c": "y=2\ny=3\n", "README": "z=1\n"}
-    assert inventory(Scripts(said), tmp_path) == {"x": "1", "y": ["2", "3"]}
-    assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -13,7 +13,7 @@ def delays(cap: float, count: int = 0) -> Iterator[float]:
     """The pauses in seconds after each failed try, then the end.
 
     One minute three times, doubled until it reaches `cap`, the cap three times; a cap below a minute is used as it
-    is.  `count`, if not zero, is the number of tries in all.
+    is.  `count`, if not zero, is the number of tries in all: there are then pauses at the cap for as long as it lasts.
     """
     tries = 0
     pause = min(UNIT, cap)

@@ -1,45 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device API: every call that a device makes, with the token it needs."""
+"""The device API: every call that a device makes, with the token it needs, to whichever of its servers answers."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from updater.errors import DeploymentAborted, ServerError
+from updater.errors import DeploymentAborted, ServerError, UpdaterError
 from updater.server.credentials import Credentials
+from updater.server.deployment import Deployment, parse_deployment
 from updater.server.http import Connector, Reply
+from updater.server.retry import retry_after
+
+__all__ = ["UNAUTHORIZED", "Deployment", "Session"]
 
 API = "/api/devices"
-LONGEST_WAIT = 24 * 3600.0  # seconds; a server that asks for more is asked again all the same
-OK, NO_CONTENT, UNAUTHORIZED, NOT_FOUND, CONFLICT = 200, 204, 401, 404, 409
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What the server wants installed."""
-
-    id: str
-    artifact_name: str
-    uri: str
-    device_types: tuple[str, ...]
+NEXT = "deployments/device/deployments/next"
+OK, NO_CONTENT, UNAUTHORIZED, NOT_FOUND, NOT_ALLOWED, CONFLICT = 200, 204, 401, 404, 405, 409
+log = logging.getLogger(__name__)
 
 
 class Session:
-    """Talks to one server as one device.
+    """Talks to the first of its servers that lets the device in, and stays with it for as long as it answers.
+
+    Args:
+        servers: one address, or several in the order in which they are to be tried.
+        v1_post: ask servers without the newer route as Mender 3.x does: all provides over the older route first.
 
     Raises (from every call):
-        ServerError: no answer, or not one that the protocol allows.
+        ServerError: no answer, not one that the protocol allows, or no key to prove oneself with.
     """
 
-    def __init__(self, url: str, connector: Connector, credentials: Credentials) -> None:
-        self.url = url.rstrip("/")
+    def __init__(
+        self, servers: str | Sequence[str], connector: Connector, credentials: Credentials, *, v1_post: bool = False
+    ) -> None:
+        addresses = [servers] if isinstance(servers, str) else servers
+        self.servers = tuple(address.rstrip("/") for address in addresses)
         self.connector = connector
         self.credentials = credentials
+        self._v1_post = v1_post
+        self._current = 0
         self._token = ""
+        self._inventory = ""  # digest of what the current server was told last
+
+    @property
+    def url(self) -> str:
+        """The server that is asked now."""
+        return self.servers[self._current]
 
     def forget_token(self) -> None:
         """Authenticate anew at the next call."""
@@ -47,15 +59,17 @@ class Session:
 
     def next_deployment(self, provides: Mapping[str, str], device_type: str) -> Deployment | None:
         """What is to be installed, or None."""
-        asked = {"device_provides": {"device_type": device_type, **provides}}
-        reply = self._call("POST", "/v2/deployments/device/deployments/next", asked)
-        if reply.status == NOT_FOUND:  # servers without the newer route
+        flat = {"device_type": device_type, **provides}
+        reply = self._call("POST", f"/v2/{NEXT}", {"device_provides": flat})
+        if reply.status == NOT_FOUND and self._v1_post:
+            reply = self._call("POST", f"/v1/{NEXT}", flat)
+        if reply.status == NOT_FOUND:
             name = provides.get("artifact_name", "")
             query = urllib.parse.urlencode({"artifact_name": name, "device_type": device_type})
-            reply = self._call("GET", f"/v1/deployments/device/deployments/next?{query}")
+            reply = self._call("GET", f"/v1/{NEXT}?{query}")
         if reply.status == NO_CONTENT:
             return None
-        return _deployment(_expect(reply, OK, "asked for a deployment"))
+        return parse_deployment(_expect(reply, "asked for a deployment", OK).body)
 
     def status(self, deployment: str, status: str, substate: str = "") -> None:
         """Report how a deployment is going.
@@ -64,29 +78,51 @@ class Session:
             DeploymentAborted: the server has taken it back.
         """
         body = {"status": status} | ({"substate": substate} if substate else {})
-        reply = self._call("PUT", f"/v1/deployments/device/deployments/{deployment}/status", body)
+        reply = self._call("PUT", f"{_of(deployment)}/status", body)
         if reply.status == CONFLICT:
             raise DeploymentAborted(f"The server has aborted deployment {deployment}.")
-        _expect(reply, NO_CONTENT, f"reported '{status}'")
+        _expect(reply, f"reported '{status}'")
 
     def send_log(self, deployment: str, messages: Sequence[Mapping[str, str]]) -> None:
-        """Upload a deployment's log: messages with `timestamp`, `level`, `message`."""
-        reply = self._call("PUT", f"/v1/deployments/device/deployments/{deployment}/log", {"messages": list(messages)})
-        _expect(reply, NO_CONTENT, "sent a log")
+        """Upload a deployment's log: messages with `timestamp`, `level`, `message`.
 
-    def send_inventory(self, attributes: Mapping[str, str | list[str]]) -> None:
-        """Replace what the server knows about this device."""
+        A log that is too large ends in a ServerError of status 413; sending it again would not help.
+        """
+        _expect(self._call("PUT", f"{_of(deployment)}/log", {"messages": list(messages)}), "sent a log")
+
+    def send_inventory(self, attributes: Mapping[str, str | list[str]], *, force: bool = False) -> bool:
+        """Replace what the server knows about this device; returns whether there was a need to.
+
+        What this server was told last by this process is not told again, unless by `force`.
+        """
         body = [{"name": name, "value": value} for name, value in sorted(attributes.items())]
-        _expect(self._call("PUT", "/v1/inventory/device/attributes", body), OK, "sent the inventory")
+        digest = hashlib.sha256(json.dumps(body).encode()).hexdigest()
+        if digest == self._inventory and not force:
+            return False
+        reply = self._call("PUT", "/v1/inventory/device/attributes", body)
+        if reply.status == NOT_ALLOWED:
+            reply = self._call("PATCH", "/v1/inventory/device/attributes", body)
+        _expect(reply, "sent the inventory")
+        self._inventory = digest
+        return True
 
     def _call(self, method: str, path: str, body: Any = None) -> Reply:
-        """One authorised exchange; a token that is no longer taken is replaced once."""
+        """One authorised exchange.  A server that does not answer is replaced by the next, a refused token renewed."""
         if not self._token:
-            self._authenticate()
-        reply = self._exchange(method, path, body)
-        if reply.status == UNAUTHORIZED:
-            self._authenticate()
+            self._authenticate(self._current)
+        try:
             reply = self._exchange(method, path, body)
+        except ServerError as error:
+            if error.status is not None or len(self.servers) == 1:
+                raise
+            log.warning("%s", error)
+            self._authenticate(self._current + 1)
+            reply = self._exchange(method, path, body)
+        if reply.status == UNAUTHORIZED:
+            self._authenticate(self._current)
+            reply = self._exchange(method, path, body)
+            if reply.status == UNAUTHORIZED:
+                self.forget_token()
         return reply
 
     def _exchange(self, method: str, path: str, body: Any) -> Reply:
@@ -97,33 +133,56 @@ class Session:
             headers["Content-Type"] = "application/json"
         return self.connector.open(method, self.url + API + path, headers, data).whole()
 
-    def _authenticate(self) -> None:
+    def _authenticate(self, first: int) -> None:
+        """Get a token from one of the servers, beginning with number `first` and going round once.
+
+        Raises:
+            ServerError: none gave one; it is the error of the one that had most to say.
+        """
+        if not self.servers:
+            raise ServerError("No server is configured, so there is none to ask.")
         self._token = ""
-        request = self.credentials.request()
+        errors = []
+        for number in range(first, first + len(self.servers)):
+            place = number % len(self.servers)
+            try:
+                token = self._ask_to_be_let_in(self.servers[place])
+            except ServerError as error:
+                errors.append(error)
+                if len(self.servers) > 1:
+                    log.warning("%s: %s", self.servers[place], error)
+                continue
+            if place != self._current:
+                log.info("going on with the server %s", self.servers[place])
+                self._current, self._inventory = place, ""  # what the other was told, this one need not know
+            self._token = token
+            return
+        if self._current:
+            self._current, self._inventory = 0, ""  # the first is the one that is preferred
+        raise max(errors, key=lambda error: (error.retry_after is not None, error.status is not None))
+
+    def _ask_to_be_let_in(self, server: str) -> str:
+        try:
+            request = self.credentials.request()
+        except UpdaterError as error:  # as good as no server: an update on trial must come to its end all the same
+            raise ServerError(str(error)) from error
         headers = {"Content-Type": "application/json", "X-MEN-Signature": request.signature}
-        url = f"{self.url}{API}/v1/authentication/auth_requests"
+        url = f"{server}{API}/v1/authentication/auth_requests"
         reply = self.connector.open("POST", url, headers, request.body.encode()).whole()
         if reply.status == UNAUTHORIZED:
             self.credentials.refused()
-        self._token = _expect(reply, OK, "asked to be let in").body.decode("ascii", "replace").strip()
+        token = _expect(reply, "asked to be let in", OK).body.strip()
+        if not token or not token.isascii() or any(byte <= 0x20 or byte == 0x7F for byte in token):
+            raise ServerError("The device asked to be let in, and what the server answered is not a token.")
+        return token.decode()
 
 
-def _expect(reply: Reply, status: int, what: str) -> Reply:
-    if reply.status == status or (status in (OK, NO_CONTENT) and reply.status in (OK, NO_CONTENT)):
+def _of(deployment: str) -> str:
+    return f"/v1/deployments/device/deployments/{urllib.parse.quote(deployment, safe='')}"
+
+
+def _expect(reply: Reply, what: str, *allowed: int) -> Reply:
+    if reply.status in (allowed or (OK, NO_CONTENT)):
         return reply
-    retry_after = reply.headers.get("retry-after", "")
-    wait = min(float(retry_after), LONGEST_WAIT) if retry_after.isdecimal() else None
+    wait = retry_after(reply.headers, datetime.now(UTC))
     raise ServerError(f"The device {what}, and the server answered {reply.status}.", reply.status, wait)
-
-
-def _deployment(reply: Reply) -> Deployment:
-    try:
-        answer = json.loads(reply.body)
-        artifact = answer["artifact"]
-        types = tuple(artifact["device_types_compatible"])
-        found = Deployment(answer["id"], artifact["artifact_name"], artifact["source"]["uri"], types)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ServerError(f"The server's deployment cannot be understood: {error!r}.") from error
-    if not all((found.id, found.artifact_name, found.uri)):
-        raise ServerError("The server's deployment lacks its id, name or address.")
-    return found

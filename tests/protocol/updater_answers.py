@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What servers answer to a download, right and wrong, and a download that is quick to give up."""
+
+from typing import Any
+
+from tests.protocol.updater_servers import Pauses, tries
+from updater.server.download import Download
+from updater.server.http import Connector
+
+QUICK = 0.3  # seconds of silence after which a connection is given up here
+WHOLE = b"abcdefghij"
+
+
+def download(address: str, number: int = 10, pauses: Pauses | None = None, **more: Any) -> Download:
+    return Download(Connector(timeout=QUICK), address, pauses or Pauses(), tries(number), **more)
+
+
+def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def whole(body: bytes) -> bytes:
+    return answer("200 OK", body, Content_Length=str(len(body)))
+
+
+def rest(span: str, body: bytes = b"efghij", status: str = "206 Partial Content", **headers: str) -> bytes:
+    """What follows BROKEN."""
+    given = {"Content_Length": str(len(body)), **({"Content_Range": span} if span else {}), **headers}
+    return answer(status, body, **given)
+
+
+BROKEN = answer("200 OK", b"abcd", Content_Length="10")
+
+
+def partial(place: int, count: int) -> bytes:
+    """The rest from a place, of which only so many bytes arrive."""
+    return answer(
+        "206 P", WHOLE[place : place + count], Content_Length=str(10 - place), Content_Range=f"bytes {place}-9/10"
+    )
+
+
+GOOD = rest("bytes 4-9/10")
+CHUNKED = answer("200 OK", b"4\r\nabcd\r\n6\r\nefghij\r\n0\r\n\r\n", Transfer_Encoding="chunked")
+FATAL = {
+    "EarlyRangeStart": rest("bytes 3-9/10", b"defghij"),
+    "LateRangeStart": rest("bytes 5-9/10", b"fghij"),
+    "InvalidEndRange": rest("bytes 4-8/10", b"efghi"),
+    "EndBeyondTheEnd": rest("bytes 4-10/10", b"efghijk"),
+    "BrokenContentLength": rest("bytes 4-9/10", Content_Length="six"),
+    "OtherContentLength": rest("bytes 4-9/10", Content_Length="5"),
+    "NoPartialContentSupport": whole(WHOLE),
+    "RangeUnderAnotherStatus": rest("bytes 4-9/10", status="200 OK"),
+    "EmptyContentRange": rest(" "),
+    "MissingContentRange": rest(""),
+    "FormattedButInvalid": rest("bytes abc-def/deadbeef"),
+    "ImproperlyFormatted": rest("bytes 4-9-10"),
+    "MissingTotal": rest("bytes 4-9"),
+    "UnsatisfiedRange": rest("bytes */10"),
+    "MissingBytes": rest("4-9/10"),
+    "TooManyContentRanges": rest("bytes 4-9/10, 4-9/10"),
+    "TwoContentRanges": rest("bytes 4-9/10\r\nContent-Range: bytes 4-9/10"),
+    "InvalidContentRange": rest("bytes 9-4/10"),
+    "ChangeContentLength": rest("bytes 4-9/11"),
+    "NegativeRange": rest("bytes -4-9/10"),
+    "GarbledContentStart": rest("bytes x4-9/10"),
+    "GarbledBytes": rest("bytss 4-9/10"),
+    "EndlessDigits": rest("bytes 4-" + "9" * 5000 + "/10"),
+    "OtherDigits": rest("bytes ²-9/10"),
+    "OtherStatus": answer("416 Range Not Satisfiable", Content_Length="0", Content_Range="bytes */10"),
+    "ServerError": answer("500 Oh", Content_Length="0"),
+    "Expired": answer("403 Forbidden", Content_Length="0"),
+}
