@@ -78,10 +78,10 @@ MUTANTS: dict[str, Mutant] = {
                 # Reading back and closing push everything to the medium, too.
                 Change("install/rootfs.py", "    slot.read_back()\n", ""),
                 Change(
-                    "machine/actions.py",
-                    "            with world.slots.writer(target) as slot:\n"
-                    "                write_image(artifact, slot, world.marks)\n",
-                    "            write_image(artifact, world.slots.writer(target), world.marks)\n",
+                    "install/rootfs.py",
+                    "        with self.slots.writer(self.update.target) as slot:\n"
+                    "            write_image(artifact, slot, self.marks)\n",
+                    "        write_image(artifact, self.slots.writer(self.update.target), self.marks)\n",
                 ),
             ),
         ),
@@ -104,12 +104,22 @@ MUTANTS: dict[str, Mutant] = {
             caught_by="test_cut_around_commit.py::test_cut_after_commit",
             rule="commit",
             changes=(
-                Change("machine/actions.py", '            self._must_tell(update, "installing")\n', ""),
+                Change(
+                    "machine/tables.py",
+                    "(S.REBOOT_LEAVE,            E.DONE):    S.COMMIT_REPORT,",
+                    "(S.REBOOT_LEAVE,            E.DONE):    S.COMMIT_ENTER,",
+                ),
                 # Only once the commit is stored, so that a cut right after its write comes well before the report.
                 Change(
-                    "machine/actions.py",
-                    '        """The new system is kept; remember what it provides."""\n',
-                    '        self._must_tell(_update(device), "installing")\n',
+                    "machine/tables.py",
+                    "(S.AFTER_COMMIT,            E.DONE):    S.COMMIT_LEAVE,",
+                    "(S.AFTER_COMMIT,            E.DONE):    S.COMMIT_REPORT,\n"
+                    "    (S.COMMIT_REPORT,           E.DONE):    S.COMMIT_LEAVE,",
+                ),
+                Change(
+                    "machine/tables.py",
+                    "    (S.COMMIT_REPORT,           E.DONE):    S.COMMIT_ENTER,\n",
+                    "",
                 ),
             ),
         ),
@@ -121,8 +131,8 @@ MUTANTS: dict[str, Mutant] = {
             changes=(
                 Change(
                     "machine/tables.py",
-                    "(S.INSTALL,         E.DONE):            S.REBOOT,",
-                    "(S.INSTALL,         E.DONE):            S.AFTER_COMMIT,",
+                    "(S.INSTALL,                 E.DONE):    S.INSTALL_LEAVE,",
+                    "(S.INSTALL,                 E.DONE):    S.AFTER_COMMIT,",
                 ),
             ),
         ),
@@ -132,7 +142,11 @@ MUTANTS: dict[str, Mutant] = {
             caught_by="test_clean_update.py::test_clean_update",
             rule="name",
             changes=(
-                Change("machine/actions.py", "replace(device, provides=dict(_update(device).provides))", "device"),
+                Change(
+                    "machine/actions.py",
+                    "replace(device, provides=dict(update.provides)), Event.DONE",
+                    "device, Event.DONE",
+                ),
             ),
         ),
         Mutant(
@@ -148,7 +162,7 @@ MUTANTS: dict[str, Mutant] = {
             "signatures are not looked at",
             caught_by="test_wrong_key.py::test_wrong_key",
             rule="expected",
-            changes=(Change("install/rootfs.py", "    return keys\n", "    return []\n"),),
+            changes=(Change("install/intake.py", "    return keys\n", "    return []\n"),),
         ),
     )
 }

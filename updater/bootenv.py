@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from updater.errors import BootEnvError, UpdaterError
+from updater.errors import BootEnvError, BootEnvLost, UpdaterError
 from updater.ports import Runner
 
 CANARY = "mender_saveenv_canary"
@@ -35,17 +35,19 @@ class BootEnv(Protocol):
     def flip(self, target: str) -> None: ...
     def commit(self) -> None: ...
     def restore(self, origin: str) -> None: ...
+    def initialise(self, slot: str) -> None: ...
 
 
 class UBootEnv:
-    """U-Boot with Mender's variables.
+    """U-Boot with Mender's variables; `boot_limit` is how often a system on trial may be started.
 
     Raises (from every method):
-        BootEnvError: the environment cannot be read or written, or its canary is missing.
+        BootEnvLost: its canary is missing (not from `initialise`).
+        BootEnvError: the environment cannot be read or written.
     """
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, runner: Runner, boot_limit: int = 1) -> None:
+        self._runner, self._boot_limit = runner, boot_limit
 
     def read(self) -> BootState:
         variables = self._variables()
@@ -55,8 +57,9 @@ class UBootEnv:
         return BootState(SLOT_OF[part], variables.get("upgrade_available") == "1")
 
     def flip(self, target: str) -> None:
-        """Boot `target` next, on trial: if it is not committed, the boot after that takes the old slot again."""
-        self._write({"upgrade_available": "1", **_part(target), "bootcount": "0"})
+        """Boot `target` next, on trial: if it is not committed within its starts, the old slot is taken again."""
+        limit = {"bootlimit": str(self._boot_limit)} if self._limited() != self._boot_limit else {}
+        self._write({"upgrade_available": "1", **_part(target), "bootcount": "0", **limit})
 
     def commit(self) -> None:
         """Keep the slot that is on trial."""
@@ -68,6 +71,22 @@ class UBootEnv:
         """End the trial and boot `origin` from now on."""
         self._write({**_part(origin), "upgrade_available": "0"})
 
+    def initialise(self, slot: str) -> None:
+        """Write a whole environment that boots `slot`, into both copies.
+
+        What the bootloader's own defaults are, libubootenv takes from /etc/u-boot-initial-env when it finds no copy.
+        """
+        changes = {
+            **_part(slot), "upgrade_available": "0", "bootcount": "0", "bootlimit": str(self._boot_limit), CANARY: "1",
+        }  # fmt: skip
+        for _ in range(2):  # each write goes to the copy that is older or damaged
+            self._set(changes)
+        self._check(changes)
+
+    def _limited(self) -> int:
+        limit = self._variables().get("bootlimit", "")
+        return int(limit) if limit.isdecimal() else 0
+
     def _variables(self) -> dict[str, str]:
         try:
             printed = self._runner.run(["fw_printenv"])
@@ -75,16 +94,22 @@ class UBootEnv:
             raise BootEnvError(f"The bootloader's environment cannot be read: {error}") from error
         variables = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
         if variables.get(CHECK_CANARY) == "1" and variables.get(CANARY) != "1":
-            raise BootEnvError("The bootloader has never saved its environment, or saves it elsewhere (no canary).")
+            raise BootEnvLost("The bootloader has never saved its environment, or saves it elsewhere (no canary).")
         return variables
 
     def _write(self, changes: Mapping[str, str]) -> None:
         self._variables()  # never write into an environment that the bootloader does not read
+        self._set(changes)
+        self._check(changes)
+
+    def _set(self, changes: Mapping[str, str]) -> None:
         script = "".join(f"{name}={value}\n" for name, value in changes.items())
         try:
             self._runner.run(["fw_setenv", "-s", "-"], stdin=script)
         except UpdaterError as error:
             raise BootEnvError(f"The bootloader's environment cannot be written: {error}") from error
+
+    def _check(self, changes: Mapping[str, str]) -> None:
         # libubootenv does not look at what its flush says, so a medium that took nothing goes unnoticed there.
         found = self._variables()
         if any(found.get(name) != value for name, value in changes.items()):

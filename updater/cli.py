@@ -1,49 +1,167 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `mender-update` on the device: thin over the daemon and the store."""
+"""The command `mender-update` on the device: Mender's commands and options, thin over daemon and standalone mode."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from updater import config as configuration
+from updater.bootstrap import bootstrap
+from updater.config import Config
 from updater.errors import UpdaterError
 from updater.store import Store
 
+VERSION = "bootproof-updater 1"
 OK, FAILED = 0, 1
+STOP_NAMES = ("ArtifactInstall_Enter", "ArtifactCommit_Enter", "ArtifactCommit_Leave", "ArtifactRollback_Enter",
+              "ArtifactFailure_Enter", "Cleanup")  # fmt: skip
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(level=options.log_level.upper(), format="updater: %(levelname)s %(message)s", stream=sys.stderr)
+    _log_to(options)
     try:
-        config = configuration.load(options.config, options.data)
-        if options.command == "daemon":
-            from updater import daemon
-
-            daemon.run(config)
-        stored = Store(config.data_directory).load()
-        if options.command == "show-artifact":
-            print(stored.artifact_name)
-        else:
-            print("\n".join(f"{name}={value}" for name, value in sorted(stored.provides.items())))
-        return OK
+        config = _config(options)
+        logging.getLogger().setLevel((options.log_level or config.log_level).upper())
+        code: int = options.run(config, options)
+        return code
     except UpdaterError as error:
         print(f"mender-update: {error}", file=sys.stderr)
         return FAILED
 
 
+def _log_to(options: argparse.Namespace) -> None:
+    form = "updater: %(levelname)s %(message)s"
+    level = (options.log_level or "info").upper()
+    if options.log_file:
+        logging.basicConfig(level=level, format=f"%(asctime)s {form}", filename=options.log_file)
+    else:
+        logging.basicConfig(level=level, format=form, stream=sys.stderr)
+
+
+def _config(options: argparse.Namespace) -> Config:
+    config = configuration.load(options.config, options.data)
+    changes: dict[str, Any] = {}
+    if options.trusted_certs:
+        changes["server_certificate"] = options.trusted_certs
+    if options.skipverify:
+        changes["skip_verify"] = True
+    return replace(config, **changes)
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+def _daemon(config: Config, options: argparse.Namespace) -> int:
+    from updater import daemon
+    from updater.machine.tables import DIALECTS
+    from updater.wiring import make_ports
+
+    store = Store(config.data_directory)
+    bootstrap(store, config.data_directory, config.conf_directory, force=options.forcebootstrap)
+    daemon.run(config, make_ports(options.time_scale, DIALECTS[options.dialect]))
+
+
+def _bootstrap(config: Config, options: argparse.Namespace) -> int:
+    bootstrap(Store(config.data_directory), config.data_directory, config.conf_directory, force=options.forcebootstrap)
+    return OK
+
+
+def _signal(config: Config, options: argparse.Namespace) -> int:
+    from updater.daemon import running_daemon
+
+    number = {"check-update": signal.SIGUSR1, "send-inventory": signal.SIGUSR2}[options.command]
+    os.kill(running_daemon(config.data_directory), number)
+    return OK
+
+
+def _show_artifact(config: Config, _: argparse.Namespace) -> int:
+    print(Store(config.data_directory).load().artifact_name)
+    return OK
+
+
+def _show_provides(config: Config, _: argparse.Namespace) -> int:
+    provides = Store(config.data_directory).load().provides
+    print("\n".join(f"{name}={value}" for name, value in sorted(provides.items())))
+    return OK
+
+
+def _standalone(config: Config, options: argparse.Namespace) -> int:
+    from updater.machine.reports import NoReports
+    from updater.standalone import REBOOT_NEEDED, Standalone
+    from updater.wiring import artifact_source, make_ports, make_world
+
+    ports = make_ports(options.time_scale)
+    store = Store(config.data_directory)
+    bootstrap(store, config.data_directory, config.conf_directory, force=options.forcebootstrap)
+    commands = Standalone(store, make_world(config, ports, NoReports()), options.stop_before)
+    if options.command == "install":
+        result = commands.install(artifact_source(config, ports, options.artifact))
+    else:
+        result = getattr(commands, options.command)()
+    print("\n".join(result.lines))
+    if result.wants_reboot and getattr(options, "reboot_exit_code", False):
+        return REBOOT_NEEDED
+    return result.code
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mender-update", description="Updates this device.")
-    parser.add_argument("-c", "--config", type=Path, default=configuration.CONFIG_FILE, help="configuration file")
-    parser.add_argument("-d", "--data", type=Path, default=configuration.DATA_DIRECTORY, help="data directory")
-    parser.add_argument("-l", "--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("-c", "--config", type=Path, help="configuration file")
+    parser.add_argument("-d", "-s", "--data", "--datastore", type=Path, help="data directory")
+    parser.add_argument("-l", "--log-level", choices=("debug", "info", "warning", "error"), help="what is logged")
+    parser.add_argument("-L", "--log-file", type=Path, help="log to this file")
+    parser.add_argument("-E", "--trusted-certs", type=Path, help="certificates that a server may show")
+    parser.add_argument("-F", "--forcebootstrap", action="store_true", help="find out anew what is installed")
+    parser.add_argument("--skipverify", action="store_true", help="do not look at the server's certificate")
+    parser.add_argument("--no-syslog", action="store_true", help="accepted, and without effect")
+    parser.add_argument("-v", "--version", action="version", version=VERSION)
+    laboratory = parser.add_argument_group("for laboratories")
+    laboratory.add_argument(
+        "--time-scale", type=_scale, default=1.0, help="let time pass faster: 0.01 is a hundredfold"
+    )
+    laboratory.add_argument("--dialect", choices=("cpp", "go34"), default="cpp", help="whose rules to follow")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("daemon", help="ask the server for updates and install them")
-    commands.add_parser("show-artifact", help="print the name of the installed artifact")
-    commands.add_parser("show-provides", help="print what the installed software provides")
+
+    def command(name: str, run: Any, says: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=says, description=says)
+        one.set_defaults(run=run)
+        return one
+
+    command("daemon", _daemon, "ask the server for updates and install them")
+    command("bootstrap", _bootstrap, "find out what is installed, if that is not known")
+    command("check-update", _signal, "have the daemon ask for an update now")
+    command("send-inventory", _signal, "have the daemon send the inventory now")
+    command("show-artifact", _show_artifact, "print the name of the installed artifact")
+    command("show-provides", _show_provides, "print what the installed software provides")
+    install = command("install", _standalone, "install an artifact from a file, an address, or standard input (-)")
+    install.add_argument("artifact", metavar="FILE|URL|-")
+    install.add_argument("--reboot-exit-code", action="store_true", help="end with 4 if a reboot is needed")
+    others = [
+        command("commit", _standalone, "keep what was installed"),
+        command("rollback", _standalone, "go back to what was there before"),
+        command("resume", _standalone, "go on with an update that was stopped or interrupted"),
+    ]
+    for one in (install, *others):
+        one.add_argument("--stop-before", action="append", default=[], choices=STOP_NAMES, help="stop there")
     return parser
+
+
+def _scale(text: str) -> float:
+    scale = float(text)
+    if not 0 < scale <= 1:
+        raise argparse.ArgumentTypeError("it must be above 0 and at most 1")
+    return scale

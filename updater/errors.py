@@ -20,6 +20,10 @@ class BootEnvError(UpdaterError):
     """The bootloader's environment cannot be read or written, or must not be."""
 
 
+class BootEnvLost(BootEnvError):
+    """The bootloader's environment is not one that the bootloader has saved: never initialised, or both copies gone."""
+
+
 class ServerError(UpdaterError):
     """The server could not be reached, or did not answer as it should.
 
@@ -37,3 +41,11 @@ class ServerError(UpdaterError):
 
 class DeploymentAborted(UpdaterError):
     """The server has taken the deployment back."""
+
+
+class StoreError(UpdaterError):
+    """What must be remembered cannot be read or written."""
+
+
+class StoreBusy(UpdaterError):
+    """Another process of this device is installing."""

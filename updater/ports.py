@@ -28,13 +28,16 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's monotonic clock."""
+    """The machine's monotonic clock; with `scale` 0.01, a second passes in a hundredth of one (for laboratories)."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
 
     def now(self) -> float:
-        return time.monotonic()
+        return time.monotonic() / self.scale
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        time.sleep(seconds * self.scale)
 
 
 class Runner(Protocol):

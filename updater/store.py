@@ -2,21 +2,26 @@
 """What the updater must still know after the power has failed: what is installed, and how far an update has come.
 
 One small JSON file, replaced as a whole: written beside the old one, flushed, renamed, and the directory
-flushed, so that at every moment either the old content or the new one is there.  There is one writer.
+flushed, so that at every moment either the old content or the new one is there.  There is one writer at a time.
+
+A client that comes with an update must leave its predecessor able to go on after a rollback.  So, if the file is of
+an older format and an update is under way, the newer record stands beside it until the update is kept.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from updater.errors import UpdaterError
+from updater.errors import StoreBusy, StoreError
 
-FORMAT = 1
+FORMAT = 2
 UNKNOWN_ARTIFACT = "unknown"
 
 
@@ -25,12 +30,16 @@ class Update:
     """One update under way.  `state` is the name of the step that was begun last (Mender's names)."""
 
     state: str
-    deployment: str
+    deployment: str = ""  # empty: standalone
     artifact_name: str = ""
-    provides: Mapping[str, str] = field(default_factory=dict)
+    artifact_group: str = ""
+    payload_type: str = ""  # empty until the artifact's header has been read, and if it has no payload
+    provides: Mapping[str, str] = field(default_factory=dict)  # of the device, once this update is kept
     origin: str = ""  # slot that runs when the update begins
     target: str = ""  # slot that is written
-    outcome: str = ""  # final status, once it is known
+    reboot: str = ""  # what the payload says of reboots, once it has been asked: no, custom or automatic
+    rollback: str = ""  # whether the payload can be rolled back, once it has been asked: yes or no
+    outcome: str = ""  # see machine.steps.Outcome
     stores: int = 0  # how often this record has been written: bounds reboot loops
 
 
@@ -40,6 +49,12 @@ class Device:
 
     provides: Mapping[str, str] = field(default_factory=lambda: {"artifact_name": UNKNOWN_ARTIFACT})
     update: Update | None = None
+    update_control_map: Mapping[str, Any] = field(default_factory=dict)  # only older clients leave one
+    untold: Mapping[str, str] = field(default_factory=dict)  # deployments that ended, and the server has not heard how
+    slot: str = ""  # the one whose system is kept, once that is known
+    returns: int = 0  # how often it was tried to get back to it
+    incidents: Mapping[str, int] = field(default_factory=dict)  # what had to be mended, and how often
+    failures: Mapping[str, int] = field(default_factory=dict)  # artifacts that failed since the last one was kept
 
     @property
     def artifact_name(self) -> str:
@@ -51,51 +66,137 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "bootproof-store.json"
+        self.uncommitted = directory / "bootproof-store-uncommitted.json"
+        self._older = False  # the file is an older client's, which may be needed again
 
     def exists(self) -> bool:
         """Whether anything has ever been stored on this device."""
         return self.path.exists()
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one that installs; a second one is refused at once.
+
+        Raises:
+            StoreBusy: another process is installing.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(fd)
+            raise StoreBusy("Another update is being installed at this moment; wait until it is done.") from error
+        try:
+            yield
+        finally:
+            os.close(fd)
+
     def load(self) -> Device:
         """What is stored; an empty record on a new device.
 
         Raises:
-            UpdaterError: the file is there but is not what this program wrote.
+            StoreError: the file is there but is not what this program wrote.
         """
-        try:
-            raw = json.loads(self.path.read_bytes())
-        except FileNotFoundError:
+        raw = _read(self.path)
+        if raw is None:
             return Device()
-        except ValueError as error:
-            raise UpdaterError(f"{self.path} is damaged: {error}.") from error
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise UpdaterError(f"{self.path} was written by another version of this program.")
-        update = raw.get("update")
-        try:
-            return Device(provides=dict(raw["provides"]), update=Update(**update) if update else None)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UpdaterError(f"{self.path} is damaged: {error!r}.") from error
+        self._older = False
+        if raw.get("format") == FORMAT:
+            return _parse(raw, self.path)
+        newer = _read(self.uncommitted)
+        if raw.get("format") == 1:
+            device = _parse(_from_format_1(raw), self.path)
+            self._older = device.update is not None
+            following = _parse(newer, self.uncommitted) if newer and newer.get("format") == FORMAT else None
+            return following if following and _follows(following.update, device.update) else device
+        if newer is None or newer.get("format") != FORMAT:
+            raise StoreError(f"{self.path} was written by another version of this program.")
+        self._older = True
+        return _parse(newer, self.uncommitted)
 
-    def save(self, device: Device) -> Device:
-        """Make `device` durable; counts the writes of an update's record.  Returns what was stored.
+    def save(self, device: Device, *, kept: bool = False) -> Device:
+        """Make `device` durable; returns it.  `kept`: the client before this one will not be needed again.
 
         Raises:
-            UpdaterError: it cannot be stored, so the caller must not go on; the old content is still there.
+            StoreError: it cannot be stored; the old content is still there.
         """
-        if device.update:
-            device = replace(device, update=replace(device.update, stores=device.update.stores + 1))
-        content: dict[str, Any] = {"format": FORMAT, **asdict(device)}
-        fresh = self.path.with_suffix(".new")
+        beside = self._older and device.update is not None and not kept
+        path = self.uncommitted if beside else self.path
+        content = json.dumps({"format": FORMAT, **asdict(device)}).encode()
         try:
-            with fresh.open("w") as file:
-                json.dump(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self.path)
-            flush_directory(self.path.parent)
+            write_durably(path, content, fresh=self.path.with_suffix(".new"))
+            if self._older and not beside:
+                self._older = False
+                self.uncommitted.unlink(missing_ok=True)
         except OSError as error:
-            raise UpdaterError(f"{self.path} cannot be written: {error.strerror}.") from error
+            raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
         return device
+
+
+def _follows(later: Update | None, earlier: Update | None) -> bool:
+    """Whether the newer client's record belongs to the update that the older one began."""
+    if later is None or earlier is None:
+        return False
+    return (later.deployment, later.target) == (earlier.deployment, earlier.target) and later.stores >= earlier.stores
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}.") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+    if not isinstance(raw, dict):
+        raise StoreError(f"{path} is damaged: it holds no JSON object.")
+    return raw
+
+
+def _parse(raw: Mapping[str, Any], path: Path) -> Device:
+    known = {one.name for one in fields(Device)}
+    try:
+        values = {name: value for name, value in raw.items() if name in known}
+        values["provides"] = dict(values["provides"])
+        values["update"] = Update(**values["update"]) if values.get("update") else None
+        return Device(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path} is damaged: {error!r}.") from error
+
+
+def _from_format_1(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The first clients knew only root file systems, and stored the final status as the outcome."""
+    update = raw.get("update")
+    if isinstance(update, dict):
+        update = dict(update)
+        states = {"verify-install": "update-install", "verify-commit": "update-commit"}
+        update["state"] = states.get(str(update.get("state")), update.get("state"))
+        update["payload_type"] = "rootfs-image"
+        update["reboot"], update["rollback"] = "automatic", "yes"
+        update["outcome"] = "rolled-back" if update.get("outcome") == "failure" else ""
+    return {"provides": raw.get("provides"), "update": update}
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o644, fresh: Path | None = None) -> None:
+    """Replace a file whole or not at all; `fresh` is the name it is written under first.
+
+    Raises:
+        OSError: it cannot be written; the old content is still there.
+    """
+    beside = fresh or path.with_name(path.name + ".new")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        os.fchmod(fd, mode)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    beside.replace(path)
+    flush_directory(path.parent)
 
 
 def flush_directory(directory: Path) -> None:

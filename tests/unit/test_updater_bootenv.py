@@ -11,10 +11,13 @@ import pytest
 
 from images.stage import HERE
 from updater.bootenv import BootState, UBootEnv
-from updater.errors import BootEnvError, UpdaterError
+from updater.errors import BootEnvError, BootEnvLost, UpdaterError
 from updater.ports import ProgramRunner
 
-GOOD = "mender_check_saveenv_canary=1\nmender_saveenv_canary=1\nmender_boot_part=1\nupgrade_available=0\nbootcmd=a=b\n"
+GOOD = (
+    "mender_check_saveenv_canary=1\nmender_saveenv_canary=1\nmender_boot_part=1\nupgrade_available=0\n"
+    "bootlimit=1\nbootcmd=a=b\n"
+)
 TRIAL = GOOD.replace("available=0", "available=1").replace("part=1", "part=2")
 SIZE = 0x4000
 
@@ -56,6 +59,31 @@ def test_each_change_is_one_call_with_the_whole_of_it() -> None:
     tools = Tools(TRIAL)
     UBootEnv(tools).restore("a")
     assert tools.scripts == ["mender_boot_part=1\nmender_boot_part_hex=1\nupgrade_available=0\n"]
+
+
+def test_how_often_a_system_on_trial_may_start_is_written_with_the_flip() -> None:
+    tools = Tools()
+    UBootEnv(tools, boot_limit=3).flip("b")
+    assert tools.scripts == [
+        "upgrade_available=1\nmender_boot_part=2\nmender_boot_part_hex=2\nbootcount=0\nbootlimit=3\n"
+    ]
+    UBootEnv(tools, boot_limit=3).flip("a")
+    assert "bootlimit" not in tools.scripts[1], "once is enough"
+
+
+def test_a_lost_environment_is_written_as_a_whole_and_twice() -> None:
+    tools = Tools(GOOD.replace("mender_saveenv_canary=1\n", "").replace("bootlimit=1\n", ""))
+    env = UBootEnv(tools, boot_limit=2)
+    for call in (env.read, lambda: env.flip("b"), env.commit, lambda: env.restore("a")):
+        with pytest.raises(BootEnvLost):
+            call()
+    env.initialise("b")
+    assert len(tools.scripts) == 2
+    assert tools.scripts[0] == tools.scripts[1]
+    assert env.read() == BootState("b", False)
+    assert tools.scripts[0].endswith("bootcount=0\nbootlimit=2\nmender_saveenv_canary=1\n")
+    with pytest.raises(BootEnvError, match="does not hold"):
+        UBootEnv(Tools("", deaf=True)).initialise("a")
 
 
 def test_a_write_that_the_medium_did_not_take_is_not_believed() -> None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.unit.updater_simulation import Simulation
+from tests.unit.updater_simulation import Simulation, artifact
 from updater.machine.actions import Actions
-from updater.store import Device
 
 PAIRS = 900
 TRIPLES = 400
@@ -16,11 +15,7 @@ TRIPLES = 400
 
 @pytest.fixture(autouse=True)
 def _simulated_download(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def fetch(actions: Actions, device: Device, target: str) -> dict[str, str]:
-        simulation: Simulation = actions.world.env.world  # type: ignore[attr-defined]
-        return simulation.fetch(device.provides, target)
-
-    monkeypatch.setattr(Actions, "_fetch", fetch)
+    monkeypatch.setattr(Actions, "_open", lambda *_: artifact())
     caplog.set_level("CRITICAL")
 
 
@@ -161,3 +156,23 @@ def test_cuts_again_and_again_at_one_step_come_to_an_end(times: int) -> None:
             except Exception as error:
                 error.add_note(f"{times} cuts at '{name}', the new system is {new}; told {world.told}")
                 raise
+
+
+def test_power_cycles_on_trial_cost_nothing_if_the_policy_says_so() -> None:
+    names = Simulation(boot_limit=3).run().points
+    for number in range(names.index("after flip"), names.index("before store idle")):
+        for fault in ("cut", "kill"):
+            world = Simulation({number: fault}, boot_limit=3).run()
+            judged(world)
+            # A process that ends without a reboot right after the flip has not started the new system.
+            early = fault == "kill" and number <= names.index("before reboot")
+            assert world.final == "success" or early, f"{fault} at {names[number]}"
+    for number in range(names.index("after boot count"), names.index("before commit")):
+        judged(Simulation({number: "cut", number + 9: "cut"}, boot_limit=3).run())
+
+
+def test_a_system_that_hangs_is_given_up_under_any_policy() -> None:
+    for limit in (1, 2, 3):
+        world = Simulation(new="hangs", boot_limit=limit).run()
+        judged(world)
+        assert (world.running, world.final) == ("a", "failure")

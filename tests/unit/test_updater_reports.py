@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last word to the server, and what must not stand in the way of an update."""
+"""What the server is told, for how long it is tried, and what must not stand in the way of an update."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,18 +8,22 @@ from typing import Any, cast
 
 import pytest
 
-from tests.unit.updater_simulation import FakeClock, MemoryStore, NoLog, Simulation
+from tests.unit.updater_simulation import FakeClock, MemoryStore, NoLog, Simulation, artifact
 from updater.config import Config
-from updater.daemon import Daemon
+from updater.daemon import Daemon, Timer
 from updater.deploymentlog import DeploymentLog
-from updater.errors import DeploymentAborted, ServerError, UpdaterError
-from updater.machine.actions import Actions, World
-from updater.machine.tables import Event
+from updater.errors import DeploymentAborted, InstallRefused, ServerError, UpdaterError
+from updater.machine.actions import Actions
+from updater.machine.backoff import delays
+from updater.machine.reports import ServerReports
+from updater.machine.steps import Event, Step
+from updater.ports import NoMarks
 from updater.server.session import Deployment, Session
 from updater.slots import Slots
 from updater.store import Device, Update
 
 MESSAGES = [{"timestamp": "2024-01-01T00:00:00Z", "level": "error", "message": "x"}]
+PAUSES = list(delays(300))
 
 
 class Clock(FakeClock):
@@ -42,6 +46,9 @@ class Server:
             raise self.errors.pop(0)
         self.heard.append(what)
 
+    def forget_token(self) -> None:
+        self.heard.append("new token")
+
     def status(self, deployment: str, status: str) -> None:
         self._next(f"{deployment} {status}")
 
@@ -57,75 +64,126 @@ class Server:
         return None
 
 
-def world_with(server: Server, log: list[dict[str, str]]) -> World:
-    world = Simulation().world()
-    return replace(world, session=cast(Session, server), clock=Clock(), deployment_log=lambda _: log)
+def reports_to(server: Server, log: list[dict[str, str]] = MESSAGES) -> tuple[ServerReports, list[float]]:
+    clock = Clock()
+    return ServerReports(cast(Session, server), clock, NoMarks(), 300, 0, lambda _: log), clock.slept
 
 
-def report(server: Server, outcome: str = "failure", log: list[dict[str, str]] = MESSAGES) -> list[float]:
-    world = world_with(server, log)
-    device = Device({"artifact_name": "old"}, Update("update-status-report", "d", outcome=outcome))
-    assert Actions(world).report(device) == (device, Event.DONE)
-    return cast(Clock, world.clock).slept
+# -- the end -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_brings_its_log_and_a_success_does_not() -> None:
-    server = Server()
-    assert report(server) == []
-    assert server.heard == ["d failure", "d log"]
-    server = Server()
-    report(server, "success")
-    assert server.heard == ["d success"]
-    server = Server()
-    report(server, "")
-    assert server.heard == ["d failure", "d log"], "what is not known to be good has failed"
+    for final, wanted in (("failure", ["d failure", "d log"]), ("success", ["d success"])):
+        server = Server()
+        reports, slept = reports_to(server)
+        assert reports.tell_the_end("d", final)
+        assert (server.heard, slept) == (wanted, [])
 
 
 def test_a_log_that_was_lost_does_not_hold_up_the_report() -> None:
     server = Server()
-    assert report(server, log=[]) == []
+    assert reports_to(server, [])[0].tell_the_end("d", "failure")
     assert server.heard == ["d failure"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
-def test_a_server_that_says_no_is_not_asked_for_ever(status: int) -> None:
-    assert report(Server(ServerError("No.", status))) == []
+def test_a_server_that_says_no_is_not_asked_again(status: int) -> None:
+    reports, slept = reports_to(Server(ServerError("No.", status)))
+    assert (reports.tell_the_end("d", "success"), slept) == (True, [])
 
 
 def test_an_aborted_deployment_needs_no_last_word() -> None:
     server = Server(DeploymentAborted("It is."))
-    assert report(server) == []
+    assert reports_to(server)[0].tell_the_end("d", "failure")
     assert server.heard == []
 
 
 @pytest.mark.parametrize("status", [None, 401, 408, 429, 500, 503])
-def test_an_outcome_is_told_as_soon_as_the_server_listens(status: int | None) -> None:
-    server = Server(*[ServerError("Not now.", status)] * 20, ServerError("Not now.", status, retry_after=7.0))
-    assert report(server, "success") == [300.0] * 20 + [7.0]
-    assert server.heard == ["d success"]
+def test_an_end_is_told_as_soon_as_the_server_listens(status: int | None) -> None:
+    server = Server(*[ServerError("Not now.", status)] * 3, ServerError("Not now.", status, retry_after=7.0))
+    reports, slept = reports_to(server)
+    assert reports.tell_the_end("d", "success")
+    assert (server.heard, slept) == (["d success"], [*PAUSES[:3], 7.0])
+
+
+def test_an_end_that_nobody_hears_is_kept_for_later_and_told_before_anything_new_is_asked_for() -> None:
+    server = Server(*[ServerError("Not now.")] * (len(PAUSES) + 1))
+    reports, slept = reports_to(server)
+    simulation = Simulation()
+    world = replace(simulation.world(), reports=reports)
+    began = Device({"artifact_name": "new"}, Update("update-status-report", "d"))
+    device, event = Actions(world)(Step.REPORT, began)
+    assert (event, device.untold, slept) == (Event.DONE, {"d": "success"}, PAUSES)
+
+    store = MemoryStore(simulation)
+    store.save(replace(device, update=None))
+    server.errors = [ServerError("Still not.")]
+    daemon = daemon_of(simulation, server, store)
+    daemon.turn()
+    assert (server.heard, store.load().untold) == ([], {"d": "success"})
+    daemon.update.due = 0.0
+    daemon.turn()
+    assert (server.heard, store.load().untold) == (["d success", "ask for board with new"], {})
+
+
+# -- on the way --------------------------------------------------------------------------------------------------------
+
+
+def test_on_the_way_only_an_abort_matters() -> None:
+    for error, event in ((ServerError("No."), Event.DONE), (DeploymentAborted("Yes."), Event.ABORTED)):
+        reports, slept = reports_to(Server(error))
+        assert (reports.tell("d", "downloading", must=False), slept) == (event, [])
+
+
+def test_before_the_commit_the_server_must_hear_with_a_fresh_token() -> None:
+    server = Server(ServerError("Not now."))
+    reports, slept = reports_to(server)
+    assert reports.tell("d", "installing", must=True) is Event.DONE
+    assert (server.heard, slept) == (["new token", "d installing"], PAUSES[:1])
+    reports, slept = reports_to(Server(*[ServerError("Not now.")] * 100))
+    assert (reports.tell("d", "installing", must=True), slept) == (Event.FAILED, PAUSES)
 
 
 # -- asking ------------------------------------------------------------------------------------------------------------
 
 
+def daemon_of(simulation: Simulation, server: Server, store: MemoryStore) -> Daemon:
+    reports, _ = reports_to(server)
+    world = replace(simulation.world(), reports=reports)
+    log_of = cast(DeploymentLog, NoLog())
+    daemon = Daemon(Config(), world, store, cast(Session, server), reports, log_of, lambda _: set())
+    daemon.inventory.due = 1e9
+    return daemon
+
+
 def poll(server: Server) -> list[str]:
     simulation = Simulation()
-    log_of = cast(DeploymentLog, NoLog())
-    Daemon(Config(), world_with(server, []), MemoryStore(simulation), log_of).poll_once()
+    daemon = daemon_of(simulation, server, MemoryStore(simulation))
+    daemon.inventory.due = 0.0
+    daemon.turn()
+    daemon.turn()
     return [heard.split()[0] for heard in server.heard]
 
 
 def test_an_inventory_that_is_refused_does_not_stand_in_the_way() -> None:
     assert poll(Server()) == ["inventory", "ask"]
-    assert poll(Server(ServerError("No.", 400))) == ["ask"]
-    assert poll(Server(ServerError("No.", 500))) == ["ask"]
+    for status in (None, 400, 401, 500):
+        assert poll(Server(ServerError("No.", status))) == ["ask"]
 
 
-@pytest.mark.parametrize("status", [None, 401])
-def test_without_a_server_or_its_trust_nothing_more_is_tried(status: int | None) -> None:
-    server = Server(ServerError("No.", status))
-    assert poll(server) == []
-    assert server.errors == []
+def test_what_fails_is_tried_again_soon_and_what_works_as_configured() -> None:
+    timer = Timer(1800, lambda: delays(300))
+    dues = []
+    for _ in range(len(PAUSES) + 1):
+        timer.failed(0.0)
+        dues.append(timer.due)
+    assert dues == [*PAUSES, 1800]
+    timer.failed(10.0, 5000.0)
+    assert timer.due == 5010, "a server that asks for patience gets it"
+    timer.succeeded(10.0)
+    assert timer.due == 1810
+    timer.failed(0.0)
+    assert timer.due == PAUSES[0]
 
 
 # -- the download ------------------------------------------------------------------------------------------------------
@@ -133,25 +191,34 @@ def test_without_a_server_or_its_trust_nothing_more_is_tried(status: int | None)
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), UpdaterError("oh"), ServerError("oh", 500)])
 def test_whatever_breaks_the_download_fails_it(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(*_: object) -> dict[str, str]:
+    def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(Actions, "_fetch", fetch)
     device = Device({"artifact_name": "old"}, Update("update-store", "d"))
-    after, event = Actions(Simulation().world()).download(device)
-    assert event is Event.FAILED
-    assert after.update == Update("update-store", "d", outcome="failure")
+    with monkeypatch.context() as patch:
+        patch.setattr(Actions, "_open", broken)
+        after, event = Actions(Simulation().world())(Step.HEADER, device)
+    assert (event, after.update) == (Event.FAILED, device.update)
+    monkeypatch.setattr(Actions, "_open", lambda *_: artifact())
+    monkeypatch.setattr("tests.unit.updater_simulation.FakeRootfs.download", broken)
+    actions = Actions(Simulation().world())
+    device, event = actions(Step.HEADER, device)
+    assert event is Event.DONE
+    assert actions(Step.DOWNLOAD, device)[1] is Event.FAILED
 
 
 @pytest.mark.parametrize(("active", "trial"), [("a", True), ("b", False)])
 def test_nothing_is_installed_over_a_trial_or_the_slot_that_would_boot(
     active: str, trial: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Actions, "_fetch", lambda *_: pytest.fail("it was begun"))
+    monkeypatch.setattr(Actions, "_open", lambda *_: artifact())
     simulation = Simulation()
     simulation.disk.active, simulation.disk.trial = active, trial
     device = Device({"artifact_name": "old"}, Update("update-store", "d"))
-    assert Actions(simulation.world()).download(device)[1] is Event.FAILED
+    after, event = Actions(simulation.world())(Step.HEADER, device)
+    assert (event, after.update and after.update.payload_type) == (Event.FAILED, "")
+    with pytest.raises(InstallRefused):
+        simulation.installer(device).planned(device.update or Update(""), artifact())
 
 
 def test_a_device_without_its_slots_says_so() -> None:

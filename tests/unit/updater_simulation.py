@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
+from updater.artifact import Artifact
 from updater.bootenv import BootEnv, BootState
 from updater.config import Config
 from updater.daemon import Daemon
 from updater.deploymentlog import DeploymentLog
 from updater.errors import BootEnvError, DeploymentAborted, ServerError, UpdaterError
+from updater.install.rootfs import RootfsImage
 from updater.machine.actions import World
+from updater.machine.reports import ServerReports
 from updater.ports import NoMarks
+from updater.scripts import StateScripts
 from updater.server.session import Deployment, Session
 from updater.slots import OTHER, Slots
 from updater.store import Device, Store, Update
@@ -61,6 +66,7 @@ class Simulation:
     new: str = "good"  # what the artifact holds: "good", "hangs" or "no network"
     abort_at: str = ""  # the server takes the deployment back when it hears this status
     again: tuple[str, int] = ("", 0)  # the power fails at the point of this name, this many times
+    boot_limit: int = 1
 
     def __post_init__(self) -> None:
         self.disk = Disk()
@@ -114,7 +120,7 @@ class Simulation:
         assert self.boots < BOOTS_LIMIT, "the device reboots for ever"
 
     def boot(self) -> None:
-        """The bootloader with Mender's rules and bootlimit 1, then a system that comes up or does not."""
+        """The bootloader with Mender's rules, then a system that comes up or does not."""
         while True:
             self.count()
             try:
@@ -133,7 +139,7 @@ class Simulation:
             return
         count = disk.bootcount + 1
         self.act("boot count", lambda: setattr(disk, "bootcount", count))
-        if count > 1:
+        if count > self.boot_limit:
             self.act("boot rollback", lambda: self.change_env(active=OTHER[disk.active], trial=False))
 
     def change_env(self, **changes: Any) -> None:
@@ -146,35 +152,55 @@ class Simulation:
     def turn(self) -> bool:
         """One life of the daemon's process, as far as the server has work for it."""
         store = MemoryStore(self)
-        daemon = Daemon(Config(), self.world(), store, cast(DeploymentLog, NoLog()))
+        daemon = self.daemon(store)
         daemon.finish_interrupted()
         # An error of the network can hide the work there is, once for each planted error.
-        for _ in range(1 + list(self.faults.values()).count("error")):
-            daemon.poll_once()
-        return store.load().update is None and (self.aborted or bool(self.told and self.told[-1] in FINAL))
+        for _ in range(2 * (2 + list(self.faults.values()).count("error"))):
+            daemon.inventory.due = daemon.update.due = 0.0
+            daemon.turn()
+            daemon.inventory.due = 1e9
+            daemon.turn()
+        stored = store.load()
+        told = self.aborted or bool(self.told and self.told[-1] in FINAL)
+        return stored.update is None and not stored.untold and told
+
+    def daemon(self, store: Store) -> Daemon:
+        world = self.world()
+        config = Config(boot_limit=self.boot_limit)
+        log_of = cast(DeploymentLog, NoLog())
+        reports = cast(ServerReports, world.reports)
+        return Daemon(config, world, store, self.session(), reports, log_of, lambda _: set())
+
+    def session(self) -> Session:
+        return cast(Session, FakeSession(self))
 
     def world(self) -> World:
+        clock, marks = FakeClock(), NoMarks()
+        reports = ServerReports(
+            self.session(), clock, marks, retry_poll=300, retry_count=0, deployment_log=lambda _: [{"message": "x"}]
+        )
         return World(
-            session=cast(Session, FakeSession(self)),
-            env=cast(BootEnv, FakeEnv(self)),
-            slots=cast(Slots, FakeSlots(self)),
+            make_installer=self.installer,
+            reports=reports,
+            scripts=NoScripts(Path("nowhere"), Path("nowhere"), clock),
             runner=FakeRunner(self),
-            clock=FakeClock(),
-            marks=NoMarks(),
+            clock=clock,
+            marks=marks,
             verify_keys=(),
             device_type="board",
-            retry_poll=300,
-            retry_count=0,
-            download_tries=10,
-            deployment_log=lambda _: [{"message": "x"}],
         )
 
-    def fetch(self, provides: Mapping[str, str], target: str) -> dict[str, str]:
+    def installer(self, device: Device) -> RootfsImage:
+        assert device.update is not None
+        return FakeRootfs(
+            cast(BootEnv, FakeEnv(self)), cast(Slots, FakeSlots(self)), NoMarks(), device.update, self.boot_limit > 1
+        )
+
+    def fetch(self, target: str) -> None:
         """Stands for the download into a slot."""
         assert target != self.running
         self.act("slot begun", lambda: self.disk.slots.update({target: "torn"}), UpdaterError)
         self.act("slot written", lambda: self.disk.slots.update({target: self.new}), UpdaterError)
-        return {**provides, "artifact_name": "new"}
 
     # -- what the end looks like -------------------------------------------------------------------------------------
 
@@ -194,20 +220,51 @@ class MemoryStore(Store):
         super().__init__(Path("nowhere"))
         self._world = world
 
+    def writing(self) -> Any:
+        return nullcontext()
+
     def load(self) -> Device:
         if not self._world.disk.stored:
             return Device(provides={"artifact_name": "old"})
         raw = json.loads(self._world.disk.stored)
-        return Device(raw["provides"], Update(**raw["update"]) if raw["update"] else None)
+        return Device(raw["provides"], Update(**raw["update"]) if raw["update"] else None, untold=raw["untold"])
 
-    def save(self, device: Device) -> Device:
-        if device.update:
-            counted = {**asdict(device.update), "stores": device.update.stores + 1}
-            device = Device(device.provides, Update(**counted))
+    def save(self, device: Device, **_: bool) -> Device:
         text = json.dumps(asdict(device))
         name = device.update.state if device.update else "idle"
         self._world.act(f"store {name}", lambda: setattr(self._world.disk, "stored", text))
         return device
+
+
+class FakeRootfs(RootfsImage):
+    """The real one, but for the bytes."""
+
+    def download(self, _: Artifact, _asks_for_sizes: bool) -> None:
+        cast(FakeEnv, self.env).world.fetch(self.update.target)
+
+
+class NoScripts(StateScripts):
+    """A device without state scripts."""
+
+    def run(self, state: str, moment: str) -> None:
+        pass
+
+    def names(self) -> list[str]:
+        return []
+
+    def store(self, scripts: Mapping[str, bytes]) -> None:
+        assert not scripts
+
+    def remove(self) -> None:
+        pass
+
+    def check_rootfs(self) -> None:
+        pass
+
+
+def artifact() -> Artifact:
+    """What the server has to give."""
+    return Artifact("new", None, ("board",), "rootfs-image")
 
 
 @dataclass
@@ -262,7 +319,7 @@ class FakeRunner:
 
 class FakeClock:
     def now(self) -> float:
-        return 0.0
+        return 1.0
 
     def sleep(self, seconds: float) -> None:
         assert seconds >= 0
@@ -299,9 +356,10 @@ class FakeSession:
         assert (deployment, bool(messages)) == ("d", True), "servers refuse an empty log"
         self._call("send log", lambda: None)
 
-    def send_inventory(self, attributes: Mapping[str, object]) -> None:
+    def send_inventory(self, attributes: Mapping[str, object]) -> bool:
         assert attributes
         self._call("send inventory", lambda: None)
+        return True
 
     def next_deployment(self, provides: Mapping[str, str], device_type: str) -> Deployment | None:
         assert (bool(provides), device_type) == (True, "board")

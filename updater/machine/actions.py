@@ -1,291 +1,323 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The work of each state for a root file system update.
+"""The work of each step.
 
-Each action takes what is stored, does its work, and says what is to be stored next and how it ended.  All of them may
-be repeated: after a power cut the same action can find its work done, half done or not begun.
+Each action takes what is stored, does its work, and says what is to be stored next and how it ended.  What must be
+repeatable after a power cut (see RESUME) is: it can find its work done, half done or not begun.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from updater.bootenv import BootEnv
-from updater.errors import DeploymentAborted, InstallRefused, ServerError, UpdaterError
-from updater.machine.backoff import delays
-from updater.machine.engine import Action
-from updater.machine.tables import Event, State
+from updater.errors import InstallRefused, UpdaterError
+from updater.install.installer import Installer, Reboot
+from updater.machine.reports import Reports
+from updater.machine.steps import WORK, Call, Event, Outcome, Report, Script, Step
+from updater.machine.tables import CPP, Dialect
 from updater.ports import Clock, Marks, Runner
-from updater.server.download import Download
-from updater.server.session import UNAUTHORIZED, Deployment, Session
-from updater.slots import OTHER, Slots
+from updater.scripts import StateScripts
+from updater.source import Source, Stream
 from updater.store import Device, Update
 
+if TYPE_CHECKING:  # most starts of a device install nothing
+    from updater.artifact import Artifact
+
 REBOOT_LIMIT = 600.0  # seconds after which a reboot that did not come counts as failed
-WORTH_ANOTHER_TRY = (UNAUTHORIZED, 408, 429)  # not let in at present, too slow, too often
 INCONSISTENT = "_INCONSISTENT"
+UNTOLD_LIMIT = 20  # ends that a server which never listens can leave behind
 log = logging.getLogger(__name__)
 Done = tuple[Device, Event]
+MakeInstaller = Callable[[Device], Installer]
 
 
 @dataclass(frozen=True)
 class World:
     """Everything an action may touch."""
 
-    session: Session
-    env: BootEnv
-    slots: Slots
+    make_installer: MakeInstaller
+    reports: Reports
+    scripts: StateScripts
     runner: Runner
     clock: Clock
     marks: Marks
     verify_keys: tuple[Path, ...]
     device_type: str
-    retry_poll: float
-    retry_count: int
-    download_tries: int
-    deployment_log: Callable[[str], list[dict[str, str]]] = lambda _: []
+    dialect: Dialect = CPP
 
 
 class Actions:
-    """The table of actions, by state; `deployment` is what the server asked for, if this run began with asking."""
+    """The work of all steps of one update; `source` is where its artifact comes from, if it is yet to be fetched."""
 
-    def __init__(self, world: World, deployment: Deployment | None = None) -> None:
-        self.world = world
-        self.deployment = deployment
+    def __init__(self, world: World, source: Source | None = None) -> None:
+        self.world, self.source = world, source
+        self._installer: Installer | None = None
+        self._stream: Stream | None = None
+        self._artifact: Artifact | None = None
 
-    def table(self) -> Mapping[State, Action]:
-        return {
-            State.DOWNLOAD: self.download,
-            State.INSTALL: self.install,
-            State.VERIFY_INSTALL: self.verify_reboot,
-            State.REBOOT: self.reboot,
-            State.VERIFY_REBOOT: self.verify_reboot,
-            State.COMMIT: self.commit,
-            State.VERIFY_COMMIT: self.verify_commit,
-            State.AFTER_COMMIT: self.after_commit,
-            State.ROLLBACK: self.rollback,
-            State.ROLLBACK_REBOOT: self.rollback_reboot,
-            State.VERIFY_ROLLBACK: self.verify_rollback,
-            State.FAILURE: self.failure,
-            State.CLEANUP: self.cleanup,
-            State.REPORT: self.report,
-        }
+    def __call__(self, step: Step, device: Device) -> Done:
+        work = WORK[step]
+        if isinstance(work, Script):
+            return device, self._run_scripts(work)
+        if isinstance(work, Report):
+            return device, self.world.reports.tell(_update(device).deployment, work.status, must=work.must)
+        if isinstance(work, Call):
+            return device, self._attempt(lambda: self._installed_by(device).call(work.state))
+        done: Done = getattr(self, work.method)(device)
+        return done
 
-    def download(self, device: Device) -> Done:
-        """Stream the artifact into the slot that does not run."""
-        from updater.artifact import ArtifactError
+    # -- download --------------------------------------------------------------------------------------------------
+
+    def read_header(self, device: Device) -> Done:
+        """Open the artifact, see that it may be installed here, and keep its scripts."""
+        from updater.artifact import ArtifactError, apply_provides
 
         try:
-            self._tell(_update(device), "downloading")
-            running = self._running_as_booted()
-            update = replace(_update(device), origin=running, target=OTHER[running])
-            provides = self._fetch(device, update.target)
-        except DeploymentAborted as error:
-            return self._aborted(device, error)
-        except (UpdaterError, ArtifactError, OSError) as error:  # the medium too may fail
-            log.error("download failed: %s", error)
-            return _outcome(device, "failure"), Event.FAILED
-        return replace(device, update=replace(update, provides=provides)), Event.DONE
-
-    def _running_as_booted(self) -> str:
-        state, running = self.world.env.read(), self.world.slots.running()
-        if state.upgrade_available:
-            raise InstallRefused("Another update is on trial, so none can be installed now.")
-        if state.active != running:
-            raise InstallRefused(f"Slot {running} runs, but the bootloader would boot slot {state.active}.")
-        return running
-
-    def _fetch(self, device: Device, target: str) -> dict[str, str]:
-        """Write the artifact into `target`; returns what the device provides once it is kept."""
-        # Loaded here, because every start of the device would pay for it.
-        from updater.artifact import apply_provides
-        from updater.install.rootfs import open_artifact, verify_keys, write_image
-
-        assert self.deployment is not None
-        world, wanted = self.world, self.deployment
-        world.marks.put("download.begin")
-        keys = verify_keys(world.verify_keys)
-        pauses = delays(world.retry_poll, world.download_tries)
-        download = Download(world.session.connector, wanted.uri, world.clock, pauses)
-        try:
-            artifact = open_artifact(download, keys, device, world.device_type)
-            if artifact.name != wanted.artifact_name:
-                raise InstallRefused(f"The server announced '{wanted.artifact_name}' and sent '{artifact.name}'.")
-            with world.slots.writer(target) as slot:
-                write_image(artifact, slot, world.marks)
-        finally:
-            download.close()
-        return apply_provides(device.provides, artifact)
-
-    def install(self, device: Device) -> Done:
-        """The flip: one write of the bootloader's environment."""
-        update = _update(device)
-        try:
-            self._tell(update, "installing")
-            self.world.marks.put("install.flip")
-            self.world.env.flip(update.target)
-            self.world.marks.put("install.flipped")
-        except DeploymentAborted as error:
-            return self._aborted(device, error)
-        except UpdaterError as error:
-            log.error("the flip failed: %s", error)
-            return device, Event.FAILED
+            artifact = self._open(device)
+            update = replace(
+                _update(device),
+                artifact_name=artifact.name,
+                artifact_group=artifact.group or "",
+                provides=apply_provides(device.provides, artifact),
+            )
+            if artifact.payload_type is None:
+                self.close()
+                return replace(device, update=update), Event.NOTHING
+            device = replace(device, update=replace(update, payload_type=artifact.payload_type))
+            self._installer = self.world.make_installer(device)
+            device = replace(device, update=self._installer.planned(_update(device), artifact))
+            self.world.scripts.store(artifact.scripts)
+        except (UpdaterError, ArtifactError, OSError) as error:
+            log.error("the artifact is refused: %s", error)
+            self.close()
+            # Nothing has been begun with a payload, so nothing is to be cleaned up.
+            return replace(device, update=replace(_update(device), payload_type="")), Event.FAILED
+        self._artifact = artifact
         return device, Event.DONE
 
-    def reboot(self, device: Device) -> Done:
-        """Start the new system; if this returns, it did not happen."""
-        try:
-            self._tell(_update(device), "rebooting")
-        except DeploymentAborted as error:
-            log.error("%s", error)
-            return device, Event.ABORTED
-        return self._restart(device)
+    def _open(self, device: Device) -> Artifact:
+        # Loaded here, because every start of the device would pay for it.
+        from updater.install.intake import open_artifact, verify_keys
 
-    def _restart(self, device: Device) -> Done:
+        assert self.source is not None
+        self.world.marks.put("download.begin")
+        keys = verify_keys(self.world.verify_keys)
+        self.world.scripts.remove()
+        self._stream = self.source.open()
+        artifact = open_artifact(self._stream, keys, device, self.world.device_type)
+        if self.source.name and artifact.name != self.source.name:
+            raise InstallRefused(f"The server announced '{self.source.name}' and sent '{artifact.name}'.")
+        return artifact
+
+    def download(self, device: Device) -> Done:
+        """Stream the payload to where it is installed; the installed system is not touched."""
+        from updater.artifact import ArtifactError
+
+        assert self._artifact is not None
+        try:
+            self._installed_by(device).download(self._artifact, self.world.dialect.asks_for_sizes)
+        except (UpdaterError, ArtifactError, OSError) as error:  # the medium too may fail
+            log.error("the download failed: %s", error)
+            return device, Event.FAILED
+        finally:
+            self.close()
+        return device, Event.DONE
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    def ask_rollback(self, device: Device) -> Done:
+        """Ask now what will be needed later."""
+        if _update(device).rollback:
+            return device, Event.DONE
+        try:
+            answer = "yes" if self._installed_by(device).can_roll_back() else "no"
+        except UpdaterError as error:
+            log.error("%s", error)
+            return device, Event.FAILED
+        return replace(device, update=replace(_update(device), rollback=answer)), Event.DONE
+
+    def ask_reboot(self, device: Device) -> Done:
+        """Ask what the payload needs to take effect, if that is not known yet."""
+        if _update(device).reboot:
+            return device, Event.DONE
+        try:
+            answer = str(self._installed_by(device).reboot())
+        except UpdaterError as error:
+            log.error("%s", error)
+            return device, Event.FAILED
+        return replace(device, update=replace(_update(device), reboot=answer)), Event.DONE
+
+    def ask_reboot_again(self, device: Device) -> Done:
+        """As `ask_reboot`, but a No from before is asked for once more."""
+        if _update(device).reboot == Reboot.NO:
+            device = replace(device, update=replace(_update(device), reboot=""))
+        return self.ask_reboot(device)
+
+    def check_reboot(self, device: Device) -> Done:
+        """Go on with a reboot, or without."""
+        device, event = self.ask_reboot(device)
+        needed = _update(device).reboot != Reboot.NO
+        return device, event if event is Event.FAILED or needed else Event.NOTHING
+
+    def check_rollback(self, device: Device) -> Done:
+        """Whether the payload can be rolled back."""
+        if not _update(device).payload_type:
+            return device, Event.NOTHING
+        device, event = self.ask_rollback(device)
+        able = _update(device).rollback == "yes"
+        return device, event if event is Event.FAILED or able else Event.NOTHING
+
+    def check_rollback_reboot(self, device: Device) -> Done:
+        """Whether the rollback needs a reboot to take effect."""
+        device, event = self.ask_reboot(device)
+        if event is Event.FAILED:
+            return device, event
+        try:
+            needed = self._installed_by(device).rollback_needs_reboot(Reboot(_update(device).reboot))
+        except UpdaterError as error:
+            log.error("%s", error)
+            return device, Event.FAILED
+        return device, Event.DONE if needed else Event.NOTHING
+
+    def check_install(self, device: Device) -> Done:
+        """After an unexpected start: does the new software run already, and was nothing left out on the way?"""
+        skipped = [
+            name
+            for name in self.world.scripts.names()
+            if name.startswith(("ArtifactInstall_Leave", "ArtifactReboot_Enter"))
+        ]
+        if skipped:
+            log.error("the device restarted before %s had run", skipped[0])
+        return device, Event.DONE if not skipped and self._installed_by(device).on_trial() else Event.FAILED
+
+    def check_trial(self, device: Device) -> Done:
+        """After an unexpected start on trial: a matter of policy."""
+        again = self._installed_by(device).restarts_allowed and self._installed_by(device).on_trial()
+        return device, Event.DONE if again else Event.FAILED
+
+    def check_commit(self, device: Device) -> Done:
+        """After a failure or a power cut around the commit: has it been made or not?"""
+        installer = self._installed_by(device)
+        if installer.kept():
+            return device, Event.DONE
+        again = installer.restarts_allowed and installer.on_trial() and not _update(device).outcome
+        return device, Event.AGAIN if again else Event.FAILED
+
+    # -- reboots ---------------------------------------------------------------------------------------------------
+
+    def reboot(self, device: Device) -> Done:
+        """Start the new software; a reboot of the whole system that returns has not happened."""
+        if _update(device).reboot == Reboot.CUSTOM:
+            return device, self._attempt(lambda: self._installed_by(device).call("ArtifactReboot"))
+        return self._restart(device), Event.FAILED
+
+    def rollback_reboot(self, device: Device) -> Done:
+        """Start the old software; whether that worked is seen afterwards."""
+        if _update(device).reboot == Reboot.CUSTOM:
+            self._attempt(lambda: self._installed_by(device).call("ArtifactRollbackReboot"))
+            return device, Event.DONE
+        return self._restart(device), Event.DONE
+
+    def verify_rollback(self, device: Device) -> Done:
+        """Is it the old software that runs?  If not, another reboot may do."""
+        event = self._attempt(lambda: self._installed_by(device).call("ArtifactVerifyRollbackReboot"))
+        return device, Event.DONE if event is Event.DONE else Event.AGAIN
+
+    def _restart(self, device: Device) -> Device:
         self.world.marks.put("reboot")
         try:
             self.world.runner.run(["reboot"])
             self.world.clock.sleep(REBOOT_LIMIT)
+            log.error("the system was told to reboot and did not")
         except UpdaterError as error:
             log.error("%s", error)
-        return device, Event.FAILED
+        return device
 
-    def verify_reboot(self, device: Device) -> Done:
-        """Is it the new system that runs, and on trial?"""
-        try:
-            state, running = self.world.env.read(), self.world.slots.running()
-        except UpdaterError as error:
-            log.error("%s", error)
-            return device, Event.FAILED
-        good = state.upgrade_available and running == state.active == _update(device).target
-        if not good:
-            log.error("slot %s runs, so the new system did not come up", running)
-        return device, Event.DONE if good else Event.FAILED
+    # -- the end ---------------------------------------------------------------------------------------------------
 
     def commit(self, device: Device) -> Done:
-        """Keep the new system, but only once the server has heard from it."""
-        update = _update(device)
+        """Keep the new software."""
         try:
-            self.world.session.forget_token()
-            self._must_tell(update, "installing")
-            self.world.marks.put("commit.begin")
-            self.world.env.commit()
-            self.world.marks.put("commit.done")
+            self.world.scripts.check_rootfs()
+            self._installed_by(device).call("ArtifactCommit")
         except UpdaterError as error:
             log.error("the update is not kept: %s", error)
-            return device, Event.ABORTED if isinstance(error, DeploymentAborted) else Event.FAILED
+            return device, Event.UNSURE if self._installed_by(device).kept() else Event.FAILED
         return device, Event.DONE
 
-    def verify_commit(self, device: Device) -> Done:
-        """After a failure or a power cut around the commit: has the bootloader's environment been written or not?"""
-        try:
-            state, running = self.world.env.read(), self.world.slots.running()
-        except UpdaterError as error:
-            log.error("%s", error)
-            return device, Event.FAILED
-        kept = not state.upgrade_available and running == state.active == _update(device).target
-        return device, Event.DONE if kept else Event.FAILED
-
     def after_commit(self, device: Device) -> Done:
-        """The new system is kept; remember what it provides."""
-        return _outcome(replace(device, provides=dict(_update(device).provides)), "success"), Event.DONE
+        """The new software is kept, and with it this client's way to store things."""
+        return device, Event.DONE
 
-    def rollback(self, device: Device) -> Done:
-        """Make the old slot the one that boots, unless the bootloader has done so already."""
+    def save_provides(self, device: Device) -> Done:
+        """Remember what is installed now; it is stored together with the step that follows."""
         update = _update(device)
-        try:
-            state, running = self.world.env.read(), self.world.slots.running()
-            if update.origin and (state.upgrade_available or state.active != update.origin):
-                self.world.marks.put("rollback.restore")
-                self.world.env.restore(update.origin)
-                self.world.marks.put("rollback.restored")
-        except UpdaterError as error:
-            log.error("the rollback failed: %s", error)
-            return device, Event.FAILED
-        needed = bool(update.origin) and running != update.origin
-        return device, Event.REBOOT_NEEDED if needed else Event.DONE
+        outcome = Outcome(update.outcome)
+        if outcome is Outcome.GOOD:
+            kept = replace(device, provides=dict(update.provides), slot=update.target or device.slot, failures={})
+            return kept, Event.DONE
+        if outcome is Outcome.ROLLED_BACK or (update.payload_type and self._installed_by(device).restored()):
+            return device, Event.DONE
+        return _inconsistent(device), Event.DONE
 
-    def rollback_reboot(self, device: Device) -> Done:
-        """Start the old system; if this returns, it did not happen."""
-        return self._restart(device)
-
-    def verify_rollback(self, device: Device) -> Done:
-        """Is it the old system that runs, and not on trial?"""
-        try:
-            state, running = self.world.env.read(), self.world.slots.running()
-        except UpdaterError as error:
-            log.error("%s", error)
-            return device, Event.FAILED
-        good = not state.upgrade_available and running == state.active == _update(device).origin
-        return device, Event.DONE if good else Event.FAILED
-
-    def failure(self, device: Device) -> Done:
-        """The update has failed; say so if it is not certain that the old system is what runs."""
-        update = _update(device)
-        try:
-            state, running = self.world.env.read(), self.world.slots.running()
-            certain = not update.origin or (running == state.active == update.origin and not state.upgrade_available)
-        except UpdaterError as error:
-            log.error("%s", error)
-            certain = False
-        if not certain:
-            name = (update.artifact_name or device.artifact_name) + INCONSISTENT
-            device = replace(device, provides={**device.provides, "artifact_name": name})
-        return _outcome(device, "failure"), Event.DONE
+    def give_up(self, device: Device) -> Done:
+        """An update in circles: leave the device as safe as can be, and say that nobody knows what it holds."""
+        if _update(device).payload_type:
+            installer = self._installed_by(device)
+            installer.abandon()
+            if installer.restored():
+                return device, Event.DONE
+        return _inconsistent(device), Event.DONE
 
     def cleanup(self, device: Device) -> Done:
-        """Nothing of a root file system update needs to be cleaned; an update that got no further has failed."""
-        return device if _update(device).outcome else _outcome(device, "failure"), Event.DONE
+        """Remove what the update needed on its way."""
+        if not _update(device).payload_type:
+            return device, Event.DONE
+        event = self._attempt(lambda: self._installed_by(device).call("Cleanup"))
+        self.world.scripts.remove()
+        return device, event
 
     def report(self, device: Device) -> Done:
-        """Tell the server how it ended, for as long as it takes: an outcome is never forgotten."""
+        """Tell the server how it ended; if it does not listen, the daemon tells it later."""
         update = _update(device)
-        final = update.outcome or "failure"
-        while True:
-            try:
-                self.world.marks.put(f"report.{final}")
-                self.world.session.status(update.deployment, final)
-                messages = self.world.deployment_log(update.deployment) if final == "failure" else []
-                if messages:  # servers refuse an empty log
-                    self.world.session.send_log(update.deployment, messages)
-                return device, Event.DONE
-            except DeploymentAborted:
-                return device, Event.DONE
-            except ServerError as error:
-                if _refused(error):
-                    log.error("the server does not take the report: %s", error)
-                    return device, Event.DONE
-                log.warning("the report waits: %s", error)
-                self.world.clock.sleep(error.retry_after or self.world.retry_poll)
+        final = "success" if update.outcome == Outcome.GOOD else "failure"
+        if self.world.reports.tell_the_end(update.deployment, final):
+            return device, Event.DONE
+        untold = {**device.untold, update.deployment: final}
+        return replace(device, untold=dict(list(untold.items())[-UNTOLD_LIMIT:])), Event.DONE
 
-    def _tell(self, update: Update, status: str) -> None:
-        """Report on the way; only an abort matters."""
+    def nothing(self, device: Device) -> Done:
+        """A step that only says something about the update."""
+        return device, Event.DONE
+
+    # -- helpers ---------------------------------------------------------------------------------------------------
+
+    def _installed_by(self, device: Device) -> Installer:
+        if self._installer is None:
+            self._installer = self.world.make_installer(device)
+        return self._installer
+
+    def _attempt(self, work: Callable[[], None]) -> Event:
         try:
-            self.world.marks.put(f"report.{status}")
-            self.world.session.status(update.deployment, status)
-        except ServerError as error:
-            log.warning("%s", error)
+            work()
+        except UpdaterError as error:
+            log.error("%s", error)
+            return Event.FAILED
+        return Event.DONE
 
-    def _must_tell(self, update: Update, status: str) -> None:
-        """Report and be heard, or raise the last ServerError."""
-        pauses = delays(self.world.retry_poll, self.world.retry_count)
-        while True:
-            try:
-                self.world.marks.put(f"report.{status}")
-                self.world.session.status(update.deployment, status)
-                return
-            except ServerError as error:
-                pause = next(pauses, None)
-                if pause is None:
-                    raise
-                log.warning("%s", error)
-                self.world.clock.sleep(error.retry_after or pause)
-
-    def _aborted(self, device: Device, error: DeploymentAborted) -> Done:
-        log.error("%s", error)
-        return _outcome(device, "failure"), Event.ABORTED
+    def _run_scripts(self, work: Script) -> Event:
+        event = self._attempt(lambda: self.world.scripts.run(work.state, work.moment))
+        ignored = work.moment == "Error" or work.state in self.world.dialect.scripts_ignored
+        return Event.DONE if ignored else event
 
 
 def _update(device: Device) -> Update:
@@ -293,10 +325,9 @@ def _update(device: Device) -> Update:
     return device.update
 
 
-def _refused(error: ServerError) -> bool:
-    """Whether the server understood and said no, so that it would say the same again."""
-    return error.status is not None and 400 <= error.status < 500 and error.status not in WORTH_ANOTHER_TRY
-
-
-def _outcome(device: Device, outcome: str) -> Device:
-    return replace(device, update=replace(_update(device), outcome=outcome))
+def _inconsistent(device: Device) -> Device:
+    """The device has neither the old software nor surely the new; the name says so, the rest is as it was."""
+    update = _update(device)
+    name = (update.artifact_name or device.artifact_name).removesuffix(INCONSISTENT) + INCONSISTENT
+    group = {"artifact_group": update.artifact_group} if update.artifact_group else {}
+    return replace(device, provides={**device.provides, **group, "artifact_name": name})

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A device whose bootloader has forgotten which system was kept."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from updater.bootenv import BootEnv, BootState
+from updater.errors import BootEnvLost, UpdaterError
+from updater.keeper import RETURNS_LIMIT, Finding, Keeper, examine
+from updater.slots import Slots
+from updater.store import Device, Store, Update
+
+
+@pytest.mark.parametrize(
+    ("kept", "running", "active", "trial", "finding"),
+    [
+        ("a", "a", "a", False, Finding.FINE),
+        ("b", "b", "b", False, Finding.FINE),
+        ("", "a", "a", False, Finding.UNKNOWN),
+        ("", "a", "b", False, Finding.OPEN),
+        ("b", "a", "a", False, Finding.STALE),
+        ("b", "a", "b", False, Finding.OPEN),
+        ("b", "b", "b", True, Finding.RETURNED),
+        ("a", "b", "b", True, Finding.OPEN),
+        ("b", "a", "b", True, Finding.OPEN),
+        ("a", "a", "b", False, Finding.FINE),
+    ],
+)
+def test_what_is_found(kept: str, running: str, active: str, trial: bool, finding: Finding) -> None:
+    assert examine(kept, running, BootState(active, trial)) is finding
+
+
+@dataclass
+class Board:
+    """Slots, an environment that can be lost, and a bootloader; `dead` slots do not come up."""
+
+    store: Store
+    running: str = "a"
+    active: str = "a"
+    trial: bool = False
+    lost: bool = False
+    dead: tuple[str, ...] = ()
+    did: list[str] = field(default_factory=list)
+
+    def read(self) -> BootState:
+        if self.lost:
+            raise BootEnvLost("There is none.")
+        return BootState(self.active, self.trial)
+
+    def initialise(self, slot: str) -> None:
+        self.did.append(f"initialise {slot}")
+        self.lost, self.active, self.trial = False, slot, False
+
+    def flip(self, target: str) -> None:
+        self.did.append(f"flip {target}")
+        self.active, self.trial = target, True
+
+    def commit(self) -> None:
+        assert self.trial
+        self.did.append("commit")
+        self.trial = False
+
+    def run(self, argv: object, **_: object) -> str:
+        assert argv == ["reboot"]
+        return ""
+
+    def devices(self) -> Slots:
+        board = self
+
+        class Running(Slots):
+            def running(self) -> str:
+                return board.running
+
+        return Running({})
+
+    def boot(self) -> None:
+        """The bootloader, without an environment, takes slot A."""
+        if self.lost:
+            self.lost, self.active, self.trial = False, "a", False
+        self.running = self.active
+        if self.running in self.dead:
+            assert self.trial, "a system that does not come up is only ever tried"
+            self.running = self.active = "b" if self.running == "a" else "a"
+            self.trial = False
+
+    def start(self) -> str:
+        """The updater's start: empty, or what was in its way."""
+        try:
+            Keeper(self.store, cast(BootEnv, self), self.devices(), self).look()
+        except UpdaterError as error:
+            return str(error)
+        return ""
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    store = Store(tmp_path)
+    store.save(Device({"artifact_name": "old"}))
+    return Board(store)
+
+
+def test_the_first_start_notes_what_runs(board: Board) -> None:
+    assert board.start() == ""
+    assert (board.store.load().slot, board.did) == ("a", [])
+    assert board.start() == ""
+    assert board.did == []
+
+
+def test_a_kept_slot_is_found_again(board: Board) -> None:
+    board.store.save(Device({"artifact_name": "new"}, slot="b"))
+    board.lost = True
+    board.boot()
+    assert "about to reboot" in board.start()
+    board.boot()
+    assert board.start() == ""
+    device = board.store.load()
+    assert (board.running, board.active, board.trial) == ("b", "b", False)
+    assert (device.artifact_name, device.returns) == ("new", 0)
+    assert device.incidents == {"environment_restored": 1, "returned_to_kept_slot": 1}
+
+
+def test_a_kept_slot_that_is_dead_is_given_up_and_the_name_says_so(board: Board) -> None:
+    board.store.save(Device({"artifact_name": "new"}, slot="b"))
+    board.dead = ("b",)
+    board.lost = True
+    for _ in range(RETURNS_LIMIT):
+        board.boot()
+        assert "about to reboot" in board.start()
+    board.boot()
+    assert board.start() == ""
+    device = board.store.load()
+    assert (board.running, device.slot, device.artifact_name) == ("a", "a", "new_INCONSISTENT")
+    assert device.incidents["kept_slot_lost"] == 1
+    assert board.start() == ""
+    assert board.store.load() == device
+
+
+def test_an_environment_that_was_lost_while_the_device_runs_is_written_anew(board: Board) -> None:
+    board.store.save(Device({"artifact_name": "new"}, slot="b"))
+    board.running = board.active = "b"
+    board.lost = True
+    assert board.start() == ""
+    assert (board.did, board.store.load().incidents) == (["initialise b"], {"environment_restored": 1})
+
+
+def test_an_update_under_way_is_left_to_its_machine(board: Board) -> None:
+    board.store.save(replace(Device({"artifact_name": "old"}, slot="b"), update=Update("reboot", "d")))
+    assert board.start() == ""
+    assert board.did == []

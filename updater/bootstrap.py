@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first start of a device: what is it that the factory has installed?"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from updater.errors import UpdaterError
+from updater.store import Device, Store
+
+FILE = "bootstrap.mender"  # below the data directory; removed once it is known
+log = logging.getLogger(__name__)
+
+
+def bootstrap(store: Store, data_directory: Path, conf_directory: Path, *, force: bool = False) -> None:
+    """Take what is installed from the bootstrap artifact, or else from `artifact_info`, unless it is known already.
+
+    Raises:
+        UpdaterError: it cannot be stored.
+    """
+    if store.exists() and not force:
+        return
+    file = data_directory / FILE
+    provides = _from_artifact(file) if file.exists() else _from_info(conf_directory / "artifact_info")
+    data_directory.mkdir(parents=True, exist_ok=True)
+    store.save(Device(provides=provides) if provides.get("artifact_name") else Device())
+    file.unlink(missing_ok=True)
+
+
+def _from_artifact(file: Path) -> dict[str, str]:
+    from updater.artifact import ArtifactError, apply_provides, read_artifact
+
+    try:
+        with file.open("rb") as stream:
+            artifact = read_artifact(stream)  # it came with the image, so it needs no signature
+            if artifact.payload_type is not None:
+                raise UpdaterError(f"{file} holds a payload, so it is no bootstrap artifact.")
+            for _ in artifact.files():
+                pass
+            return apply_provides({}, artifact)
+    except (OSError, ArtifactError, UpdaterError) as error:
+        log.error("the bootstrap artifact is ignored: %s", error)
+        return {}
+
+
+def _from_info(file: Path) -> dict[str, str]:
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, ValueError):
+        return {}
+    return dict(line.split("=", 1) for line in lines if line.startswith(("artifact_name=", "artifact_group=")))

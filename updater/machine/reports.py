@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the server hears of an update, and how long it is tried to make it hear."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from updater.errors import DeploymentAborted, ServerError
+from updater.machine.backoff import delays
+from updater.machine.steps import Event
+from updater.ports import Clock, Marks
+from updater.server.session import UNAUTHORIZED, Session
+
+WORTH_ANOTHER_TRY = (UNAUTHORIZED, 408, 429)  # not let in at present, too slow, too often
+log = logging.getLogger(__name__)
+
+
+class Reports(Protocol):
+    """Where statuses go."""
+
+    def tell(self, deployment: str, status: str, /, *, must: bool) -> Event:
+        """Report on the way: ABORTED if the server has taken the deployment back; FAILED only if it `must` hear."""
+
+    def tell_the_end(self, deployment: str, final: str, /) -> bool:
+        """Report success or failure; False if it must be told another time."""
+
+
+class NoReports:
+    """There is no server: standalone mode."""
+
+    def tell(self, *_: str, **__: bool) -> Event:
+        return Event.DONE
+
+    def tell_the_end(self, *_: str) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class ServerReports:
+    """Statuses go to the server; `retry_poll` in seconds and `retry_count` as configured."""
+
+    session: Session
+    clock: Clock
+    marks: Marks
+    retry_poll: float
+    retry_count: int
+    deployment_log: Callable[[str], list[dict[str, str]]] = lambda _: []
+
+    def tell(self, deployment: str, status: str, *, must: bool) -> Event:
+        pauses = delays(self.retry_poll, self.retry_count)
+        if must:
+            self.session.forget_token()  # what was installed may have changed who this device is
+        while True:
+            try:
+                self.marks.put(f"report.{status}")
+                self.session.status(deployment, status)
+                return Event.DONE
+            except DeploymentAborted as error:
+                log.error("%s", error)
+                return Event.ABORTED
+            except ServerError as error:
+                pause = next(pauses, None) if must else None
+                if pause is None:
+                    log.warning("the server did not take the status '%s': %s", status, error)
+                    return Event.FAILED if must else Event.DONE
+                log.warning("the status '%s' waits: %s", status, error)
+                self.clock.sleep(error.retry_after or pause)
+
+    def tell_the_end(self, deployment: str, final: str) -> bool:
+        pauses = delays(self.retry_poll, self.retry_count)
+        while (error := self.tell_once(deployment, final)) is not None:
+            pause = next(pauses, None)
+            if pause is None:
+                log.error("the server does not hear of deployment %s for now: %s", deployment, error)
+                return False
+            log.warning("the report waits: %s", error)
+            self.clock.sleep(error.retry_after or pause)
+        return True
+
+    def tell_once(self, deployment: str, final: str) -> ServerError | None:
+        """One try to report an end, with the log of a failure; what is in the way if that may pass."""
+        try:
+            self.marks.put(f"report.{final}")
+            self.session.status(deployment, final)
+            messages = self.deployment_log(deployment) if final == "failure" else []
+            if messages:  # servers refuse an empty log
+                self.session.send_log(deployment, messages)
+        except DeploymentAborted as error:
+            log.warning("%s", error)
+        except ServerError as error:
+            if not _refused(error):
+                return error
+            log.error("the server does not take the report: %s", error)
+        return None
+
+
+def _refused(error: ServerError) -> bool:
+    """Whether the server understood and said no, so that it would say the same again."""
+    return error.status is not None and 400 <= error.status < 500 and error.status not in WORTH_ANOTHER_TRY

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other people's programs: update modules, state scripts, and the system's own tools.
+
+A program runs in its own process group and dies with the updater, as it would under a service manager: after an
+unexpected start nobody else may still be at work on the update.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from updater.errors import UpdaterError
+from updater.ports import Clock
+
+OUTPUT_LIMIT = 10 * 1024  # bytes kept of what a program prints; the rest is read and dropped
+GRACE = 60.0  # seconds between being asked to end and being made to
+TICK = 0.02  # seconds of real time between two looks at a program that prints nothing
+PR_SET_PDEATHSIG = 1
+
+
+class ProgramHung(UpdaterError):
+    """A program did not end in its time and was ended."""
+
+
+class Child:
+    """A running program.  Its output and its errors are collected while it is watched.
+
+    Raises (when made):
+        UpdaterError: it cannot be started.
+    """
+
+    def __init__(self, argv: Sequence[str], clock: Clock, timeout: float, cwd: Path | None = None) -> None:
+        self.name = Path(argv[0]).name
+        self._clock, self._timeout = clock, timeout
+        self._deadline = clock.now() + timeout
+        self._closed = False
+        self._printed = {"output": bytearray(), "errors": bytearray()}
+        try:
+            self._process = subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=_dying_with(os.getpid()),
+            )
+        except OSError as error:
+            raise UpdaterError(f"{argv[0]} cannot be run: {error.strerror}.") from error
+        self._selector = selectors.DefaultSelector()
+        for name, pipe in (("output", self._process.stdout), ("errors", self._process.stderr)):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+            self._selector.register(pipe, selectors.EVENT_READ, name)
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far, at most OUTPUT_LIMIT bytes of it."""
+        return self._printed["output"].decode(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        """What it has written to standard error so far, at most OUTPUT_LIMIT bytes of it."""
+        return self._printed["errors"].decode(errors="replace")
+
+    def lines(self) -> list[str]:
+        """Everything it said, for a log."""
+        return [*self.output.splitlines(), *self.errors.splitlines()]
+
+    def running(self) -> bool:
+        """Whether it still runs; takes what it has printed, and waits a moment if it has printed nothing.
+
+        Raises:
+            ProgramHung: its time is over; it has been ended.
+        """
+        if self._selector.get_map():
+            self._take(TICK)
+        else:
+            time.sleep(TICK)
+        if self._process.poll() is not None:
+            return False
+        if self._clock.now() >= self._deadline:
+            self.end()
+            raise ProgramHung(f"{self.name} did not end within {self._timeout:.0f} s and was ended.")
+        return True
+
+    def wait(self) -> int:
+        """Its exit code, negative for a signal.
+
+        Raises:
+            ProgramHung: its time is over; it has been ended.
+        """
+        while self.running():
+            pass
+        while self._selector.get_map() and self._selector.select(0):
+            self._take(0)
+        self._close()
+        return self._process.returncode
+
+    def end(self) -> None:
+        """Ask its whole group to end, and make it."""
+        if self._closed:
+            return
+        _signal_group(self._process.pid, signal.SIGTERM)
+        until = self._clock.now() + GRACE
+        while self._process.poll() is None and self._clock.now() < until:
+            time.sleep(TICK)
+        _signal_group(self._process.pid, signal.SIGKILL)  # with whatever it has started and left behind
+        self._process.wait()
+        self._close()
+
+    def _take(self, patience: float) -> None:
+        """Take what is there, waiting at most `patience` seconds for it."""
+        for key, _ in self._selector.select(patience):
+            chunk = os.read(key.fd, 65536)
+            if chunk:
+                kept = self._printed[key.data]
+                kept += chunk[: max(0, OUTPUT_LIMIT - len(kept))]
+            else:
+                self._selector.unregister(key.fileobj)
+
+    def _close(self) -> None:
+        self._closed = True
+        for key in list(self._selector.get_map().values()):
+            self._selector.unregister(key.fileobj)
+        self._selector.close()
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+def _dying_with(parent: int) -> Callable[[], None]:
+    """What a child does before it becomes the program: ask the kernel to be ended with its parent."""
+    import ctypes  # only devices that run modules or scripts need it
+
+    prctl = ctypes.CDLL(None).prctl
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended in between
+            os._exit(1)
+
+    return ask
