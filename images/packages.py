@@ -25,6 +25,7 @@ INCLUDE = (
     "libubootenv-tool",  # fw_printenv, fw_setenv
     "python3",
     "python3-cryptography",
+    "python3-zstandard",  # artifacts compressed with zstd
 )
 KERNEL = "linux-image-arm64"
 ARCHIVES = "./var/cache/apt/archives/"

