@@ -97,8 +97,14 @@ class Daemon:
             return  # a standalone update is whoever's it is that began it
         with self.store.writing():
             self.log_of.start(device.update.deployment)
-            engine = self._engine(Actions(self.world))
-            self._count(engine, device.update.artifact_name, engine.resume(device))
+            update = device.update
+            known = Deployment(update.deployment, update.artifact_name, update.uri, ())
+            actions = Actions(self.world, self._source(known) if update.uri and self.config.resume_downloads else None)
+            engine = self._engine(actions)
+            try:
+                self._count(engine, update.artifact_name, engine.resume(device))
+            finally:
+                actions.close()
         self._ended(device.update.deployment)
 
     def _look_after(self) -> None:
@@ -203,7 +209,9 @@ class Daemon:
         log.info("deployment %s asks for %s", deployment.id, deployment.artifact_name)
         try:
             with self.store.writing():
-                update = Update("update-store", deployment.id, artifact_name=deployment.artifact_name)
+                update = Update(
+                    "update-store", deployment.id, artifact_name=deployment.artifact_name, uri=deployment.uri
+                )
                 device = replace(self.store.load(), update=update)
                 actions = Actions(self.world, self._source(deployment))
                 engine = self._engine(actions)
@@ -216,13 +224,15 @@ class Daemon:
         self._ended(deployment.id)
 
     def _source(self, deployment: Deployment) -> Source:
-        def opened() -> Download:
+        def opened(place: int = 0, size: int | None = None, /) -> Download:
             pauses = delays(self.config.retry_poll, self.config.download_tries)
             return Download(
                 self.session.connector,
                 deployment.uri,
                 self.world.clock,
                 pauses,
+                start=place,
+                size=size,
                 relink=lambda: self._relink(deployment),
             )
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from updater.errors import UpdaterError
 from updater.ports import Clock
 from updater.process import Child
-from updater.store import write_durably
+from updater.recordfile import write_durably
 
 ROOTFS_STATES = ("Idle", "Sync", "Download")
 VERSION_FILE = "version"

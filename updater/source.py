@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,11 +18,17 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
+class Open(Protocol):
+    """Gives the artifact from byte `place` on; its size in bytes must be known for that, unless `place` is 0."""
+
+    def __call__(self, place: int = 0, size: int | None = None, /) -> Stream: ...
+
+
 @dataclass(frozen=True)
 class Source:
     """What `open` gives is read as it comes; `name` is what the artifact must be called, if that was announced."""
 
-    open: Callable[[], Stream]
+    open: Open
     name: str = ""
 
 
@@ -34,7 +39,7 @@ def from_file(path: Path) -> Source:
         UpdaterError: it cannot be read.
     """
 
-    def opened() -> Stream:
+    def opened(_place: int = 0, _size: int | None = None, /) -> Stream:
         if str(path) == "-":
             return sys.stdin.buffer
         try:

@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the updater must still know after the power has failed: what is installed, and how far an update has come.
 
-One small JSON file, replaced as a whole: written beside the old one, flushed, renamed, and the directory
-flushed, so that at every moment either the old content or the new one is there.  There is one writer at a time.
-
-A client that comes with an update must leave its predecessor able to go on after a rollback.  So, if the file is of
-an older format and an update is under way, the newer record stands beside it until the update is kept.
+A client that comes with an update must leave its predecessor able to go on after a rollback.  So, if what is stored
+is in an older format and an update is under way, the newer record stands beside it until the update is kept.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from updater.errors import StoreBusy, StoreError
+from updater.recordfile import RecordFile
 
 FORMAT = 2
 UNKNOWN_ARTIFACT = "unknown"
@@ -39,6 +37,8 @@ class Update:
     target: str = ""  # slot that is written
     reboot: str = ""  # what the payload says of reboots, once it has been asked: no, custom or automatic
     rollback: str = ""  # whether the payload can be rolled back, once it has been asked: yes or no
+    uri: str = ""  # where the artifact is
+    progress: Mapping[str, Any] = field(default_factory=dict)  # how much of the payload is durable, and how to go on
     outcome: str = ""  # see machine.steps.Outcome
     stores: int = 0  # how often this record has been written: bounds reboot loops
 
@@ -62,16 +62,17 @@ class Device:
 
 
 class Store:
-    """The file `bootproof-store.json` in the data directory."""
+    """What is stored in the data directory, by one writer at a time."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "bootproof-store.json"
-        self.uncommitted = directory / "bootproof-store-uncommitted.json"
-        self._older = False  # the file is an older client's, which may be needed again
+        self.file = RecordFile(directory / "bootproof-store")
+        self.uncommitted = RecordFile(directory / "bootproof-store-uncommitted")
+        self.first_format = directory / "bootproof-store.json"  # the first clients replaced a file of this name
+        self._older = False  # what is stored is an older client's, which may be needed again
 
     def exists(self) -> bool:
         """Whether anything has ever been stored on this device."""
-        return self.path.exists()
+        return self.file.path.exists() or self.first_format.exists()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -80,8 +81,8 @@ class Store:
         Raises:
             StoreBusy: another process is installing.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.file.path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.file.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -96,24 +97,26 @@ class Store:
         """What is stored; an empty record on a new device.
 
         Raises:
-            StoreError: the file is there but is not what this program wrote.
+            StoreError: it is there but is not what this program wrote.
         """
-        raw = _read(self.path)
+        raw = _decoded(self.file.read(), self.file.path)
+        self._older = False
+        if raw is not None and raw.get("format") == FORMAT:
+            return _parse(raw, self.file.path)
+        if raw is None:
+            raw = _decoded(_read(self.first_format), self.first_format)
         if raw is None:
             return Device()
-        self._older = False
-        if raw.get("format") == FORMAT:
-            return _parse(raw, self.path)
-        newer = _read(self.uncommitted)
+        newer = _decoded(self.uncommitted.read(), self.uncommitted.path)
+        following = _parse(newer, self.uncommitted.path) if newer and newer.get("format") == FORMAT else None
         if raw.get("format") == 1:
-            device = _parse(_from_format_1(raw), self.path)
+            device = _parse(_from_format_1(raw), self.first_format)
             self._older = device.update is not None
-            following = _parse(newer, self.uncommitted) if newer and newer.get("format") == FORMAT else None
             return following if following and _follows(following.update, device.update) else device
-        if newer is None or newer.get("format") != FORMAT:
-            raise StoreError(f"{self.path} was written by another version of this program.")
+        if following is None:
+            raise StoreError(f"{self.file.path} was written by another version of this program.")
         self._older = True
-        return _parse(newer, self.uncommitted)
+        return following
 
     def save(self, device: Device, *, kept: bool = False) -> Device:
         """Make `device` durable; returns it.  `kept`: the client before this one will not be needed again.
@@ -122,15 +125,12 @@ class Store:
             StoreError: it cannot be stored; the old content is still there.
         """
         beside = self._older and device.update is not None and not kept
-        path = self.uncommitted if beside else self.path
-        content = json.dumps({"format": FORMAT, **asdict(device)}).encode()
-        try:
-            write_durably(path, content, fresh=self.path.with_suffix(".new"))
-            if self._older and not beside:
-                self._older = False
-                self.uncommitted.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"{path} cannot be written: {error.strerror}.") from error
+        file = self.uncommitted if beside else self.file
+        file.write(json.dumps({"format": FORMAT, **asdict(device)}).encode())
+        if not beside and (self._older or self.first_format.exists()):
+            self._older = False
+            self.first_format.unlink(missing_ok=True)
+            self.uncommitted.remove()
         return device
 
 
@@ -141,15 +141,22 @@ def _follows(later: Update | None, earlier: Update | None) -> bool:
     return (later.deployment, later.target) == (earlier.deployment, earlier.target) and later.stores >= earlier.stores
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> bytes | None:
     try:
-        raw = json.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged: {error}.") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _decoded(record: bytes | None, path: Path) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    try:
+        raw = json.loads(record)
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}.") from error
     if not isinstance(raw, dict):
         raise StoreError(f"{path} is damaged: it holds no JSON object.")
     return raw
@@ -177,32 +184,3 @@ def _from_format_1(raw: Mapping[str, Any]) -> dict[str, Any]:
         update["reboot"], update["rollback"] = "automatic", "yes"
         update["outcome"] = "rolled-back" if update.get("outcome") == "failure" else ""
     return {"provides": raw.get("provides"), "update": update}
-
-
-def write_durably(path: Path, content: bytes, *, mode: int = 0o644, fresh: Path | None = None) -> None:
-    """Replace a file whole or not at all; `fresh` is the name it is written under first.
-
-    Raises:
-        OSError: it cannot be written; the old content is still there.
-    """
-    beside = fresh or path.with_name(path.name + ".new")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        os.fchmod(fd, mode)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    beside.replace(path)
-    flush_directory(path.parent)
-
-
-def flush_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

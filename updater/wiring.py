@@ -108,7 +108,7 @@ def artifact_source(config: Config, ports: Ports, said: str) -> Source:
     if not said.startswith(ADDRESS):
         return from_file(Path(said))
 
-    def opened() -> Stream:
+    def opened(_place: int = 0, _size: int | None = None, /) -> Stream:
         pauses = delays(config.retry_poll, config.download_tries)
         return Download(make_connector(config), said, ports.clock, pauses)
 

@@ -24,6 +24,7 @@ from images.run import environment
 from tests.conformance.cases import Dialect
 from tests.conformance.conditions import Conditions
 from tests.conformance.scripts import MODULE, Places, make_unwritable, module, rootfs_scripts
+from updater.recordfile import RecordFile
 
 ROOT = Path(__file__).parents[2]
 TIME_SCALE = 0.01
@@ -57,7 +58,7 @@ class Device:
 
     @property
     def store(self) -> Path:
-        return self.data / "bootproof-store.json"
+        return self.data / "bootproof-store"
 
     @property
     def errors(self) -> Path:
@@ -104,14 +105,19 @@ class Device:
 
     def give_store_to_another_format(self) -> None:
         """As after an update client whose store has another format: it has put the old content aside."""
-        shutil.copyfile(self.store, self.store.with_name("bootproof-store-uncommitted.json"))
+        shutil.copyfile(self.store, self.store.with_name("bootproof-store-uncommitted"))
         self._edit_store(lambda stored: stored | {"format": OTHER_FORMAT})
 
     def give_control_map(self, control_map: str) -> None:
         self._edit_store(lambda stored: stored | {"update_control_map": json.loads(control_map)})
 
     def make_store_unwritable(self) -> None:
-        make_unwritable(self.store).mkdir()
+        subprocess.run(["sh", "-ec", make_unwritable(self.store)], check=True)
+
+    def make_store_writable(self) -> None:
+        """Undo it, whoever did it."""
+        if str(self.store) in Path("/proc/self/mountinfo").read_text().split():
+            subprocess.run(["umount", str(self.store)], check=True)
 
     def end_programs(self) -> None:
         """End modules and scripts that outlived the updater."""
@@ -138,9 +144,8 @@ class Device:
         return key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo).decode()
 
     def _edit_store(self, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        fresh = self.store.with_suffix(".edited")
-        fresh.write_text(json.dumps(edit(json.loads(self.store.read_text()))))
-        fresh.replace(self.store)
+        file = RecordFile(self.store)
+        file.write(json.dumps(edit(json.loads(file.read() or b"{}"))).encode())
 
 
 def _updater(*words: str) -> list[str]:

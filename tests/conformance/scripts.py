@@ -75,9 +75,10 @@ def artifact_scripts(conditions: Conditions, places: Places, store: Path) -> Map
     return _scripts(ARTIFACT_SCRIPTS, conditions, places, store)
 
 
-def make_unwritable(store: Path) -> Path:
-    """The directory that makes every further save fail, also for root: a save replaces the store through that name."""
-    return store.with_suffix(".new")
+def make_unwritable(store: Path) -> str:
+    """Shell that makes every further save fail, also for root, and leaves the store readable: a read-only mount."""
+    file = quote(str(store))
+    return f"mount --bind {file} {file} && mount -o remount,bind,ro {file} {file}"
 
 
 def _scripts(states: Mapping[str, str], conditions: Conditions, places: Places, store: Path) -> dict[str, str]:
@@ -94,7 +95,7 @@ def _script(name: str, conditions: Conditions, places: Places, store: Path) -> s
         lines.append(_end_here(conditions, places))
     lines.append(f"echo {name} >> {quote(str(places.journal))}")
     if name == _unwritable_from(conditions):
-        lines.append(f"mkdir {quote(str(make_unwritable(store)))}")
+        lines.append(make_unwritable(store))
     return "\n".join([*lines, _faults(conditions, name, places)])
 
 

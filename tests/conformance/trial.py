@@ -51,6 +51,7 @@ class Trials:
                 return _Trial(case.conditions, device, operator, self.stop).run()
         finally:
             device.end_programs()
+            device.make_store_writable()
             shutil.rmtree(folder, ignore_errors=True)
 
 

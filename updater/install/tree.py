@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from updater.errors import UpdaterError
-from updater.store import Device, flush_directory
+from updater.recordfile import flush_directory
+from updater.store import Device
 
 if TYPE_CHECKING:
     from updater.artifact import Artifact

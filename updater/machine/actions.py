@@ -132,6 +132,11 @@ class Actions:
             self._stream.close()
             self._stream = None
 
+    def check_download(self, device: Device) -> Done:
+        """After an unexpected start in a download: is there something to go on from?"""
+        able = bool(_update(device).progress) and self.source is not None
+        return device, Event.DONE if able else Event.NOTHING
+
     # -- questions -------------------------------------------------------------------------------------------------
 
     def ask_rollback(self, device: Device) -> Done:

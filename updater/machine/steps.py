@@ -20,6 +20,8 @@ class Step(StrEnum):
     DOWNLOAD_ENTER = "download-enter"
     HEADER = "header"
     DOWNLOAD = "download"
+    CHECK_DOWNLOAD = "check-download"
+    RESUME_REPORT = "resume-report"
     ASK_ROLLBACK = "ask-rollback"
     DOWNLOAD_LEAVE = "download-leave"
     DOWNLOAD_LEAVE_EMPTY = "download-leave-empty"
@@ -138,6 +140,8 @@ WORK: dict[Step, Work] = {
     S.DOWNLOAD_ENTER:               Script("Download", "Enter"),
     S.HEADER:                       Do("read_header"),
     S.DOWNLOAD:                     Do("download"),
+    S.CHECK_DOWNLOAD:               Do("check_download"),
+    S.RESUME_REPORT:                Report("downloading"),
     S.ASK_ROLLBACK:                 Do("ask_rollback"),
     S.DOWNLOAD_LEAVE:               Script("Download", "Leave"),
     S.DOWNLOAD_LEAVE_EMPTY:         Script("Download", "Leave"),
@@ -216,9 +220,11 @@ STORED: dict[Step, str] = {
     S.REPORT:                       "update-status-report",
 }
 # fmt: on
-# What is done even if it cannot be stored: a device that cannot write must still get back to what it was.
+# What is done even if it cannot be stored: a device that cannot write must still get back to what it was, and what
+# is kept stays kept.
 CARRY_ON = frozenset(
     {
+        S.AFTER_COMMIT,
         S.ROLLBACK_ENTER,
         S.ROLLBACK_REBOOT_ENTER,
         S.ROLLBACK_REBOOT,

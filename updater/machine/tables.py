@@ -28,6 +28,11 @@ TRANSITIONS: dict[tuple[Step, Event], Step] = {
     (S.DOWNLOAD,                E.DONE):    S.DOWNLOAD_LEAVE,
     (S.DOWNLOAD,                E.FAILED):  S.DOWNLOAD_ERROR,
     (S.DOWNLOAD,                E.LOOPED):  S.LOOP,
+    # An unexpected start in a download: what is durable need not be fetched again.
+    (S.CHECK_DOWNLOAD,          E.DONE):    S.RESUME_REPORT,
+    (S.CHECK_DOWNLOAD,          E.NOTHING): S.NOT_NEEDED,
+    (S.RESUME_REPORT,           E.DONE):    S.HEADER,
+    (S.RESUME_REPORT,           E.ABORTED): S.NOT_NEEDED,
     (S.DOWNLOAD_LEAVE,          E.DONE):    S.INSTALL_REPORT,
     (S.DOWNLOAD_LEAVE,          E.FAILED):  S.DOWNLOAD_ERROR,
     (S.DOWNLOAD_LEAVE_EMPTY,    E.DONE):    S.SAVE_PROVIDES,
@@ -146,8 +151,8 @@ class Resume:
 # Where to go on after an unexpected start, by the stored name; a name that is not here rolls back.
 RESUME: dict[str, Resume] = {
     "update-fetch":             Resume(S.IDLE),             # nothing was begun, and the server knows nothing of it
-    "update-store":             Resume(S.CLEANUP, Outcome.ROLLED_BACK),     # nothing was flipped
-    "update-after-store":       Resume(S.CLEANUP, Outcome.ROLLED_BACK),
+    "update-store":             Resume(S.CHECK_DOWNLOAD),   # nothing was flipped
+    "update-after-store":       Resume(S.NOT_NEEDED),
     "update-install":           Resume(S.CHECK_INSTALL),    # a cut after the flip is as good as the reboot
     "reboot":                   Resume(S.VERIFY_REBOOT),    # the usual way
     "after-reboot":             Resume(S.CHECK_TRIAL),

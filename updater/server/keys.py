@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from updater.errors import UpdaterError
-from updater.store import flush_directory
+from updater.recordfile import flush_directory
 
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
