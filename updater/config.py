@@ -75,6 +75,11 @@ class Config:
         return self.servers[0] if self.servers else ""
 
     @property
+    def longest_pause(self) -> float:
+        """What may be waited between two tries, so that a server which can be reached is asked in time."""
+        return max(1.0, self.longest_silence - (len(self.servers) + 1) * self.exchange_limit)
+
+    @property
     def exchange_limit(self) -> float:
         """The most that one small exchange with a server may take in all."""
         return 4 * self.download_stall

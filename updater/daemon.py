@@ -36,11 +36,14 @@ log = logging.getLogger(__name__)
 
 
 class Timer:
-    """When something is due next, and how soon it is tried again after it failed; all in seconds of the clock."""
+    """When something is due next, and how soon it is tried again after it failed; all in seconds of the clock.
 
-    def __init__(self, interval: float, retries: Callable[[], Iterator[float]]) -> None:
+    `longest` bounds what a server may ask to wait.
+    """
+
+    def __init__(self, interval: float, retries: Callable[[], Iterator[float]], longest: float = float("inf")) -> None:
         self.due = 0.0
-        self._interval, self._retries = interval, retries
+        self._interval, self._retries, self._longest = interval, retries, longest
         self._pauses = retries()
 
     def succeeded(self, now: float) -> None:
@@ -54,7 +57,7 @@ class Timer:
         if wait is None:
             self._pauses = self._retries()
             wait = self._interval
-        self.due = now + wait
+        self.due = now + min(wait, max(self._interval, self._longest))
 
 
 class Daemon:
@@ -76,11 +79,13 @@ class Daemon:
         self._wait, self.keep = wait, keep
         self._over: set[str] = set()  # deployments that this process has seen to their end
 
-        def retries() -> Iterator[float]:
-            return delays(config.retry_poll, config.retry_count)
+        longest = config.longest_pause
 
-        self.inventory = Timer(config.inventory_poll, retries)
-        self.update = Timer(config.update_poll, retries)
+        def retries() -> Iterator[float]:
+            return delays(min(config.retry_poll, longest), config.retry_count)
+
+        self.inventory = Timer(config.inventory_poll, retries, longest)
+        self.update = Timer(min(config.update_poll, longest), retries, longest)
 
     def run(self) -> NoReturn:
         """Never returns; a signal ends the process."""
@@ -225,7 +230,8 @@ class Daemon:
 
     def _source(self, deployment: Deployment) -> Source:
         def opened(place: int = 0, size: int | None = None, /) -> Download:
-            pauses = delays(self.config.retry_poll, self.config.download_tries)
+            longest = min(self.config.retry_poll, self.config.longest_pause)
+            pauses = delays(longest, self.config.download_tries)
             return Download(
                 self.session.connector,
                 deployment.uri,
@@ -310,7 +316,8 @@ def run(config: Config, ports: Ports) -> NoReturn:
     log_of = DeploymentLog(config.log_directory)
     logging.getLogger().addHandler(log_of)
     session = make_session(config, ports)
-    reports = ServerReports(session, ports.clock, ports.marks, config.retry_poll, config.retry_count, log_of.messages)
+    longest = min(config.retry_poll, config.longest_pause)
+    reports = ServerReports(session, ports.clock, ports.marks, longest, config.retry_count, log_of.messages)
     log.info("%s, device %s", CLIENT, session.credentials.identity)
     world = make_world(config, ports, reports)
     store = Store(config.data_directory)

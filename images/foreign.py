@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other people's updaters for the board, unmodified from Debian, with the libraries that the board lacks."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from images.run import run
+from images.sources import ARCHITECTURE, Apt
+from images.stage import Stage, Workshop
+
+# The client, and what it is linked with beyond what the board has.
+MENDER = ("mender-client", "libglib2.0-0", "liblzma5", "libpcre2-8-0", "libffi8", "zlib1g", "libmount1", "libblkid1",
+          "libselinux1", "libssl3")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MenderClient(Stage):
+    """Makes `bin/mender` and `lib/*`, as Debian ships them."""
+
+    name: ClassVar[str] = "mender-client"
+    says: ClassVar[str] = "Fetching Debian's mender-client"
+    code: ClassVar[tuple[str, ...]] = ("sources.py",)
+
+    def inputs(self) -> dict[str, Any]:
+        return {"packages": MENDER, "arch": ARCHITECTURE}
+
+    def build(self, into: Path, _: Workshop) -> None:
+        (into / "bin").mkdir()
+        (into / "lib").mkdir()
+        with tempfile.TemporaryDirectory() as scratch:
+            apt = Apt(Path(scratch, "apt"))
+            for package in MENDER:
+                tree = Path(scratch, package)
+                run(["dpkg-deb", "--extract", apt.download(package, Path(scratch)), tree])
+                for library in tree.rglob("*.so.*"):
+                    shutil.copyfile(library.resolve(), into / "lib" / library.name)
+                for program in tree.glob("usr/bin/mender"):
+                    shutil.copy(program, into / "bin")
