@@ -319,7 +319,7 @@ def run(config: Config, ports: Ports) -> NoReturn:
     longest = min(config.retry_poll, config.longest_pause)
     reports = ServerReports(session, ports.clock, ports.marks, longest, config.retry_count, log_of.messages)
     log.info("%s, device %s", CLIENT, session.credentials.identity)
-    world = make_world(config, ports, reports)
     store = Store(config.data_directory)
+    world = make_world(config, ports, reports, store)
     wait, keep = Wakeup(ports.clock).wait, make_keeper(config, ports, store)
     Daemon(config, world, store, session, reports, log_of, wait, keep).run()

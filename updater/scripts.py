@@ -11,13 +11,14 @@ import logging
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from updater.errors import UpdaterError
 from updater.ports import Clock
 from updater.process import Child
-from updater.recordfile import write_durably
+from updater.recordfile import flush_directory, write_durably
 
 ROOTFS_STATES = ("Idle", "Sync", "Download")
 VERSION_FILE = "version"
@@ -91,8 +92,10 @@ class StateScripts:
             raise UpdaterError(f"The state scripts cannot be stored: {error.strerror}.") from error
 
     def remove(self) -> None:
-        """Forget the artifact's scripts."""
+        """Forget the artifact's scripts, for good."""
         shutil.rmtree(self.artifact, ignore_errors=True)
+        with suppress(OSError):
+            flush_directory(self.artifact.parent)
 
     def check_rootfs(self) -> None:
         """See that the root file system's scripts are of a version that is understood.

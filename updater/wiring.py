@@ -49,8 +49,8 @@ def make_ports(time_scale: float = 1.0, dialect: Dialect = CPP) -> Ports:
     return Ports(SystemClock(time_scale), ProgramRunner(), find_marks(), dialect)
 
 
-def make_world(config: Config, ports: Ports, reports: Reports) -> World:
-    """Everything that the steps of an update may touch on this device.
+def make_world(config: Config, ports: Ports, reports: Reports, store: Store | None = None) -> World:
+    """Everything that the steps of an update may touch on this device; `store` keeps the progress of downloads.
 
     Raises:
         UpdaterError: the configuration does not fit this device.
@@ -71,6 +71,7 @@ def make_world(config: Config, ports: Ports, reports: Reports) -> World:
         marks=ports.marks,
         verify_keys=config.verify_keys,
         device_type=own_type,
+        store=store if config.resume_downloads else None,
         dialect=ports.dialect,
     )
 

@@ -173,6 +173,14 @@ def test_a_read_only_system(place: Path) -> None:
     assert snapshot(place) == before
 
 
+def test_a_read_only_system_without_the_directory(place: Path) -> None:
+    """The system refuses to remove a directory that was never made with the same words as to make it."""
+    work = client(place, under="a/b")
+    work.around = mounted(f"mount --bind {place} {place} && mount -o remount,ro,bind {place}")
+    assert work.update() == "rolled back"
+    assert work.said == f"{place}/a is on a read-only file system and cannot be changed.\n"
+
+
 def test_a_full_disk(place: Path) -> None:
     """One file system for all states: its content is looked at where it is mounted."""
     work = client(place, content=bytes(300_000))

@@ -239,7 +239,7 @@ class MemoryStore(Store):
 class FakeRootfs(RootfsImage):
     """The real one, but for the bytes."""
 
-    def download(self, _: Artifact, _asks_for_sizes: bool) -> None:
+    def download(self, _: Artifact, _asks_for_sizes: bool, _progress: object) -> None:
         cast(FakeEnv, self.env).world.fetch(self.update.target)
 
 

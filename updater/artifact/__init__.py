@@ -13,6 +13,7 @@ from updater.artifact.header import ROOTFS_IMAGE, Header
 from updater.artifact.payload import PayloadFile
 from updater.artifact.provides import apply_provides, matches, unmet_depends
 from updater.artifact.reader import Artifact, read_artifact
+from updater.artifact.restart import RestartPoint
 from updater.artifact.signature import PrivateKey, PublicKey, load_private_key, load_public_key
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "PayloadFile",
     "PrivateKey",
     "PublicKey",
+    "RestartPoint",
     "Software",
     "UnsupportedFeature",
     "UnsupportedVersion",

@@ -16,7 +16,8 @@ from updater.artifact.header import MAX_HEADER, Header, parse_header
 from updater.artifact.jsonvalues import parse_object
 from updater.artifact.manifest import MAX_MANIFEST, Manifest, parse_manifest
 from updater.artifact.names import shown
-from updater.artifact.payload import Payload, PayloadFile, check_file_count
+from updater.artifact.payload import Content, Payload, PayloadFile, check_file_count
+from updater.artifact.restart import RESTART_EVERY, RestartPoint
 from updater.artifact.signature import MAX_SIGNATURE, PublicKey, verify_signature
 from updater.artifact.tarstream import TarEntry, TarReader
 
@@ -40,12 +41,29 @@ class Artifact(Header):
         """The payload's files, once; see Payload.files."""
         return iter(()) if self.payload is None else self.payload.files()
 
+    def resumed(self, point: RestartPoint, stream: ByteSource, content: Content) -> Iterator[PayloadFile]:
+        """The payload's one file, read on from `point`; what verifies it is the same as in `files`.
 
-def read_artifact(stream: ByteSource, *, verify_keys: Sequence[PublicKey] = ()) -> Artifact:
+        `stream` delivers the artifact from `point.place` on; `content(offset, size)` what was read of the file before,
+        at most `size` bytes. That is read again, so that the checksum at the end covers the whole file, whatever has
+        happened to it since. `files` stays as it was, and may be asked for if this fails.
+
+        Raises ArtifactError: the point belongs to another artifact or to none, the content before it has changed, or
+        the rest is damaged. Most of this is only seen at the end of the file.
+        """
+        if self.payload is None:
+            raise ArtifactError("the artifact has no payload to go on with")
+        return self.payload.resumed(point, stream, content)
+
+
+def read_artifact(
+    stream: ByteSource, *, verify_keys: Sequence[PublicKey] = (), restart_every: int | None = RESTART_EVERY
+) -> Artifact:
     """Read up to and including the header; the stream needs only `read(n)` and may answer with less than asked.
 
     With keys, an unsigned artifact and one signed by none of them are refused; without keys, a signature is not
-    looked at. Raises ArtifactError.
+    looked at. Restart points are looked for `restart_every` bytes apart, None: not at all where that takes work.
+    Raises ArtifactError.
     """
     outer = TarReader(stream, "the artifact")
     version = _named(outer.next_entry(), "version").read_all(MAX_VERSION)
@@ -65,7 +83,13 @@ def read_artifact(stream: ByteSource, *, verify_keys: Sequence[PublicKey] = ()) 
     header = _read_header(entry, manifest)
     check_file_count(header.payload_type, len(manifest.payload_files()))
     # Only a bootstrap artifact, which states no payload type, may leave its payload tar out.
-    payload = Payload(outer, manifest, optional=header.payload_type is None)
+    payload = Payload(
+        outer,
+        manifest,
+        identity=hashlib.sha256(manifest_raw).hexdigest(),
+        restart_every=restart_every,
+        optional=header.payload_type is None,
+    )
     return Artifact(**vars(header), signed=signed, payload=payload)
 
 

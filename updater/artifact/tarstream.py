@@ -36,10 +36,14 @@ class _Header:
 
 
 class TarEntry:
-    """One regular file of a tar: name, size in bytes, time (seconds since 1970), and content to be read once."""
+    """One regular file of a tar: name, size in bytes, time (seconds since 1970), and content to be read once.
 
-    def __init__(self, source: ByteSource, name: str, size: int, modified: int, what: str) -> None:
+    `start` is the byte of the tar at which the content begins.
+    """
+
+    def __init__(self, source: ByteSource, name: str, start: int, size: int, modified: int, what: str) -> None:
         self.name = name
+        self.start = start
         self.size = size
         self.modified = modified
         self.remaining = size
@@ -107,7 +111,15 @@ class TarReader:
         if header.kind != b"0":
             raise ArtifactError(f"{self._what} holds {shown(header.name)}, which is not a regular file")
         name = pax.get("path", header.name)
-        self._entry = TarEntry(self, name, self._size(pax.get("size"), header), header.modified, self._what)
+        size = self._size(pax.get("size"), header)
+        self._entry = TarEntry(self, name, self._read, size, header.modified, self._what)
+        return self._entry
+
+    def within(self, found: TarEntry, done: int) -> TarEntry:
+        """Begin inside an entry that another reader found: the source delivers its content from byte `done` on."""
+        self._read = found.start + done
+        self._entry = TarEntry(self, found.name, found.start, found.size, found.modified, self._what)
+        self._entry.remaining -= done
         return self._entry
 
     def _size(self, pax_size: str | None, header: _Header) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from updater.artifact.compression import CHUNK, ByteSource
 from updater.artifact.errors import ArtifactError, UnsupportedFeature
+from updater.artifact.restart import Spot, Spots
 
 MAX_WINDOW = 128 * 1024 * 1024
 """Bytes of earlier output a frame may refer to, hence the memory it may demand."""
@@ -36,9 +37,12 @@ class _Frame:
 
 
 class ZstdSource:
-    """The decompressed view of a zstd source; reads raise ArtifactError, in which `what` names the stream."""
+    """The decompressed view of a zstd source; reads raise ArtifactError, in which `what` names the stream.
 
-    def __init__(self, source: ByteSource, what: str) -> None:
+    Every frame begins anew, so its beginning is a spot that needs no proof.
+    """
+
+    def __init__(self, source: ByteSource, spots: Spots, what: str) -> None:
         try:
             import zstandard  # most artifacts do not need this library
         except ImportError as error:
@@ -46,6 +50,8 @@ class ZstdSource:
                 f"{what} is compressed with zstd, for which Python's zstandard is missing"
             ) from error
         self._source = source
+        self._spots = spots
+        self._packed, self._plain = spots.start.packed, spots.start.plain
         self._what = what
         self._error = zstandard.ZstdError
         self._library: Any = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
@@ -63,7 +69,12 @@ class ZstdSource:
             if self._feed is not None:
                 self._output = memoryview(self._next_block(self._feed))
         out, self._output = bytes(self._output[:n]), self._output[n:]
+        self._plain += len(out)
         return out
+
+    def spot(self, limit: int) -> Spot | None:
+        """See PlainSource."""
+        return self._spots.latest(limit)
 
     def _next_frame(self) -> bool:
         """Begin the next frame, or pass one that is to be skipped; False at the end of the input."""
@@ -79,6 +90,8 @@ class ZstdSource:
         if number != _MAGIC:
             after = "has bytes after the end of its compressed stream" if self._frames else "cannot be decompressed"
             raise ArtifactError(f"{self._what} {after} (no zstd frame)")
+        if self._spots.wanted(self._plain):
+            self._spots.add(Spot(self._packed - len(magic), self._plain))
         self._frames += 1
         self._frame = self._frame_header(magic)
         self._feed = self._library.decompressobj().decompress
@@ -145,6 +158,7 @@ class ZstdSource:
             self._input += data
         taken = bytes(self._input[:size])
         del self._input[:size]
+        self._packed += size
         return taken
 
     def _skip(self, size: int) -> None:

@@ -6,13 +6,14 @@ Both speak the states of Mender's update module protocol, version 3.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from updater.store import Update
 
 if TYPE_CHECKING:  # most starts of a device install nothing
-    from updater.artifact import Artifact
+    from updater.artifact import Artifact, ByteSource
 
 
 class Reboot(StrEnum):
@@ -23,20 +24,42 @@ class Reboot(StrEnum):
     AUTOMATIC = "automatic"  # the whole system
 
 
+class Progress(Protocol):
+    """What outlives this life of the device, and the way back into the artifact.
+
+    `saved` is what `save` was given last, in this update's earlier life, or None.  What was opened is closed by who
+    opened it.
+
+    Raises (from `reopen` and from reading):
+        UpdaterError: the artifact is not to be had; `saved` is as good as before.
+    """
+
+    @property
+    def saved(self) -> Mapping[str, Any] | None: ...
+
+    def save(self, point: Mapping[str, Any], /) -> None:
+        """Store `point`, a small JSON object, so that it survives whatever happens next."""
+
+    def reopen(self, place: int, /) -> ByteSource:
+        """The artifact from byte `place` on."""
+
+
 class Installer(Protocol):
-    """One payload of one update.  `restarts_allowed`: an unexpected start on trial need not cost the update.
+    """One payload of one update.  `restarts_allowed`: an unexpected start on trial need not cost the update;
+    `goes_on`: nor does one in the download.
 
     Raises (from every method but the last four):
         UpdaterError: it failed; the message is one sentence.
     """
 
     restarts_allowed: bool
+    goes_on: bool
 
     def planned(self, update: Update, artifact: Artifact, /) -> Update:
         """What must be known after a power cut, before the first byte is written."""
 
-    def download(self, artifact: Artifact, asks_for_sizes: bool, /) -> None:
-        """Take the payload's files as they come."""
+    def download(self, artifact: Artifact, asks_for_sizes: bool, progress: Progress | None, /) -> None:
+        """Take the payload's files as they come; with `progress`, what can be gone on from later may be saved."""
 
     def call(self, state: str) -> None:
         """Do one state of the protocol: ArtifactInstall, ArtifactCommit, ..."""

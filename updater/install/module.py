@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from updater.errors import UpdaterError
-from updater.install.installer import Reboot
+from updater.install.installer import Progress, Reboot
 from updater.install.streams import Streams
 from updater.install.tree import Tree
 from updater.ports import Clock
@@ -36,6 +36,7 @@ class UpdateModule:
     device: Device
     device_type: str
     restarts_allowed: bool = False
+    goes_on: bool = False  # the protocol knows no second download
 
     def planned(self, update: Update, _: Artifact) -> Update:
         """See that there is such a module.
@@ -49,7 +50,7 @@ class UpdateModule:
             raise UpdaterError(f"The update module {self.program} is not executable.")
         return update
 
-    def download(self, artifact: Artifact, asks_for_sizes: bool) -> None:
+    def download(self, artifact: Artifact, asks_for_sizes: bool, _: Progress | None = None) -> None:
         self.tree.make(artifact, self.device, self.device_type)
         sizes = asks_for_sizes and self._ask("ProvidePayloadFileSizes", {"": False, "No": False, "Yes": True})
         state = "DownloadWithFileSizes" if sizes else "Download"

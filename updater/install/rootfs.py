@@ -8,21 +8,25 @@ medium and has been read back from it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from updater.bootenv import BootEnv
 from updater.errors import BootEnvLost, InstallRefused, UpdaterError
-from updater.install.installer import Reboot
+from updater.install.installer import Progress, Reboot
 from updater.ports import Marks
 from updater.slots import CHUNK, OTHER, Slots, SlotWriter
 from updater.store import Update
 
 if TYPE_CHECKING:  # most starts of a device install nothing
-    from updater.artifact import Artifact
+    from updater.artifact import Artifact, PayloadFile, RestartPoint
 
 PAYLOAD_TYPE = "rootfs-image"
+CHECKPOINT = 8 * 1024 * 1024
+"""Bytes between two places from which a later life can go on."""
+FINGERPRINT = "blocks"
+"""Under this name, what stands for the slot's content is saved with a restart point."""
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +39,7 @@ class RootfsImage:
     marks: Marks
     update: Update
     restarts_allowed: bool = False  # a start on trial need not cost the update
+    goes_on: bool = True
 
     def planned(self, update: Update, _: Artifact) -> Update:
         """Choose the slot, and see that nothing stands in the way of writing it.
@@ -56,9 +61,9 @@ class RootfsImage:
         self.update = replace(update, origin=running, target=OTHER[running])
         return self.update
 
-    def download(self, artifact: Artifact, _asks_for_sizes: bool) -> None:
+    def download(self, artifact: Artifact, _asks_for_sizes: bool, progress: Progress | None) -> None:
         with self.slots.writer(self.update.target) as slot:
-            write_image(artifact, slot, self.marks)
+            write_image(artifact, slot, self.marks, progress)
 
     def call(self, state: str) -> None:
         work: dict[str, Callable[[], None]] = {
@@ -132,25 +137,85 @@ class RootfsImage:
             raise UpdaterError("The old system does not run, or is not what would boot.")
 
 
-def write_image(artifact: Artifact, slot: SlotWriter, marks: Marks) -> None:
+def write_image(artifact: Artifact, slot: SlotWriter, marks: Marks, progress: Progress | None = None) -> None:
     """Write the payload, flush it, and read it back.
+
+    With `progress`, what is written becomes durable every CHECKPOINT bytes, and the next life goes on from there.
+    If it cannot, because the artifact is another or what is in the slot is not what was written, it begins anew.
 
     Raises:
         ArtifactError: the artifact is damaged; the slot may hold a part of it.
         InstallRefused: the image does not fit into the slot.
         UpdaterError: the medium does not hold what was written.
     """
-    for file in artifact.files():
-        if not file.size:  # nobody would look at it again, and the flip would go to whatever the slot holds
-            raise InstallRefused("The image is empty, so there is nothing to install.")
-        if file.size > slot.capacity:
-            raise InstallRefused(f"The image has {file.size} bytes and the slot only {slot.capacity}.")
-        marks.put("slot.write")
-        log.info("writing %s (%d bytes) to %s", file.name, file.size, slot.device)
-        while chunk := file.read(CHUNK):
-            slot.write(chunk)
+    if progress is None or progress.saved is None or not _went_on(artifact, slot, marks, progress, progress.saved):
+        for file in artifact.files():
+            _write(file, slot, marks, progress)
     marks.put("slot.written")
     slot.flush()
     marks.put("slot.flushed")
     slot.read_back()
     marks.put("slot.verified")
+
+
+def _went_on(artifact: Artifact, slot: SlotWriter, marks: Marks, progress: Progress, saved: Mapping[str, Any]) -> bool:
+    """Write the rest from where an earlier life was; False if it must be written from the beginning after all."""
+    from updater.artifact import ArtifactError
+
+    try:
+        point = _regained(slot, saved)
+        for file in artifact.resumed(point, progress.reopen(point.place), slot.content):
+            log.info("going on at byte %d of %s", point.done, file.name)
+            marks.put("slot.resumed")
+            _write(file, slot, marks, progress)
+    except ArtifactError as error:
+        log.warning("the download cannot go on where it stopped, so it begins anew: %s", error)
+        slot.go_on_at(0)
+        return False
+    return True
+
+
+def _regained(slot: SlotWriter, saved: Mapping[str, Any]) -> RestartPoint:
+    """The point that was saved, and the slot ready to be written on from there.
+
+    Raises:
+        ArtifactError: it is no point, or the slot does not hold what it held then.
+    """
+    from updater.artifact import ArtifactError, RestartPoint
+
+    point = RestartPoint.of(saved)
+    try:
+        slot.go_on_at(point.done)
+    except UpdaterError as error:
+        raise ArtifactError(str(error)) from error
+    # Damage would be found at the end in any case; here it costs no download.
+    if slot.fingerprint(point.done) != saved.get(FINGERPRINT):
+        raise ArtifactError(f"the slot does not hold the {point.done} bytes that were written")
+    return point
+
+
+def _write(file: PayloadFile, slot: SlotWriter, marks: Marks, progress: Progress | None) -> None:
+    if not file.size:  # nobody would look at it again, and the flip would go to whatever the slot holds
+        raise InstallRefused("The image is empty, so there is nothing to install.")
+    if file.size > slot.capacity:
+        raise InstallRefused(f"The image has {file.size} bytes and the slot only {slot.capacity}.")
+    marks.put("slot.write")
+    log.info("writing %s (%d bytes) to %s", file.name, file.size, slot.device)
+    looked_at, last = slot.written, None
+    while chunk := file.read(CHUNK):
+        slot.write(chunk)
+        if progress is not None and slot.written - looked_at >= CHECKPOINT:
+            looked_at, last = slot.written, _checkpoint(file, slot, marks, progress, last)
+
+
+def _checkpoint(
+    file: PayloadFile, slot: SlotWriter, marks: Marks, progress: Progress, last: RestartPoint | None
+) -> RestartPoint | None:
+    """Make durable what is written and save the point it reaches, unless that is still the last; returns the point."""
+    if file.restart_point(slot.written) in (None, last):  # a flush would be for nothing
+        return last
+    point = file.restart_point(slot.checkpoint())
+    if point is not None:
+        marks.put("slot.checkpoint")
+        progress.save({**asdict(point), FINGERPRINT: slot.fingerprint(point.done)})
+    return point

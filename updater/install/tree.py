@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,10 @@ class Tree:
             flush_directory(directory)
 
     def remove(self) -> None:
+        """It is gone for good before the end of the update is told."""
         shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            flush_directory(self.path.parent)
 
 
 def _contents(artifact: Artifact, device: Device, device_type: str) -> Iterator[tuple[str, bytes]]:

@@ -8,12 +8,12 @@ repeatable after a power cut (see RESUME) is: it can find its work done, half do
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from updater.errors import InstallRefused, UpdaterError
+from updater.errors import InstallRefused, StoreError, UpdaterError
 from updater.install.installer import Installer, Reboot
 from updater.machine.reports import Reports
 from updater.machine.steps import WORK, Call, Event, Outcome, Report, Script, Step
@@ -21,7 +21,7 @@ from updater.machine.tables import CPP, Dialect
 from updater.ports import Clock, Marks, Runner
 from updater.scripts import StateScripts
 from updater.source import Source, Stream
-from updater.store import Device, Update
+from updater.store import Device, Store, Update
 
 if TYPE_CHECKING:  # most starts of a device install nothing
     from updater.artifact import Artifact
@@ -46,6 +46,7 @@ class World:
     marks: Marks
     verify_keys: tuple[Path, ...]
     device_type: str
+    store: Store | None = None  # where the progress of a download is kept, if it is to be
     dialect: Dialect = CPP
 
 
@@ -118,13 +119,22 @@ class Actions:
 
         assert self._artifact is not None
         try:
-            self._installed_by(device).download(self._artifact, self.world.dialect.asks_for_sizes)
+            progress = _Progress(self, device) if self.world.store else None
+            self._installed_by(device).download(self._artifact, self.world.dialect.asks_for_sizes, progress)
         except (UpdaterError, ArtifactError, OSError) as error:  # the medium too may fail
             log.error("the download failed: %s", error)
             return device, Event.FAILED
         finally:
             self.close()
-        return device, Event.DONE
+        return replace(device, update=replace(_update(device), progress={})), Event.DONE
+
+    def reopen(self, place: int) -> Stream:
+        """The artifact anew, from byte `place` on."""
+        assert self.source is not None
+        size = getattr(self._stream, "size", None)
+        self.close()
+        self._stream = self.source.open(place, size)
+        return self._stream
 
     def close(self) -> None:
         """Give the connection back."""
@@ -133,9 +143,9 @@ class Actions:
             self._stream = None
 
     def check_download(self, device: Device) -> Done:
-        """After an unexpected start in a download: is there something to go on from?"""
-        able = bool(_update(device).progress) and self.source is not None
-        return device, Event.DONE if able else Event.NOTHING
+        """After an unexpected start in a download: can it go on?"""
+        known = self.source is not None and bool(_update(device).payload_type)
+        return device, Event.DONE if known and self._installed_by(device).goes_on else Event.NOTHING
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -272,7 +282,9 @@ class Actions:
             return kept, Event.DONE
         if outcome is Outcome.ROLLED_BACK or (update.payload_type and self._installed_by(device).restored()):
             return device, Event.DONE
-        return _inconsistent(device), Event.DONE
+        # A commit that something failed after is one all the same, and the slot that it chose is to stay.
+        slot = update.target if update.target and self._installed_by(device).kept() else device.slot
+        return replace(_inconsistent(device), slot=slot), Event.DONE
 
     def give_up(self, device: Device) -> Done:
         """An update in circles: leave the device as safe as can be, and say that nobody knows what it holds."""
@@ -323,6 +335,29 @@ class Actions:
         event = self._attempt(lambda: self.world.scripts.run(work.state, work.moment))
         ignored = work.moment == "Error" or work.state in self.world.dialect.scripts_ignored
         return Event.DONE if ignored else event
+
+
+@dataclass
+class _Progress:
+    """How far a download has come, in the record of its update; each time it gets further it starts counting anew."""
+
+    actions: Actions
+    device: Device
+
+    @property
+    def saved(self) -> Mapping[str, Any] | None:
+        return _update(self.device).progress or None
+
+    def save(self, point: Mapping[str, Any], /) -> None:
+        update = replace(_update(self.device), progress=dict(point), stores=0)
+        try:
+            assert self.actions.world.store is not None
+            self.actions.world.store.save(replace(self.device, update=update))
+        except StoreError as error:
+            log.warning("the progress of the download is not kept: %s", error)
+
+    def reopen(self, place: int, /) -> Stream:
+        return self.actions.reopen(place)
 
 
 def _update(device: Device) -> Update:

@@ -168,10 +168,10 @@ def make_directories(disk: Disk, missing: list[Path]) -> None:
 def remove_directories(disk: Disk, made: list[Path]) -> None:
     """Innermost first; what others have put something into stays."""
     for path in reversed(made):
+        if not exists(path):  # a read-only file system refuses to remove even what is not there
+            continue
         try:
             disk.rmdir(path)
-        except FileNotFoundError:
-            continue
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
