@@ -80,7 +80,7 @@ MUTANTS: dict[str, Mutant] = {
                 Change(
                     "install/rootfs.py",
                     "        with self.slots.writer(self.update.target) as slot:\n"
-                    "            write_image(artifact, slot, self.marks)\n",
+                    "            write_image(artifact, slot, self.marks, progress)\n",
                     "        write_image(artifact, self.slots.writer(self.update.target), self.marks)\n",
                 ),
             ),
@@ -93,8 +93,9 @@ MUTANTS: dict[str, Mutant] = {
             changes=(
                 Change(
                     "bootenv.py",
-                    'self._write({"upgrade_available": "1", **_part(target), "bootcount": "0"})',
-                    'self._write(_part(target))\n        self._write({"upgrade_available": "1", "bootcount": "0"})',
+                    'self._write({"upgrade_available": "1", **_part(target), "bootcount": "0", **limit})',
+                    "self._write(_part(target))\n"
+                    '        self._write({"upgrade_available": "1", "bootcount": "0", **limit})',
                 ),
             ),
         ),
@@ -144,8 +145,8 @@ MUTANTS: dict[str, Mutant] = {
             changes=(
                 Change(
                     "machine/actions.py",
-                    "replace(device, provides=dict(update.provides)), Event.DONE",
-                    "device, Event.DONE",
+                    "kept = replace(device, provides=dict(update.provides), ",
+                    "kept = replace(device, ",
                 ),
             ),
         ),
@@ -158,11 +159,44 @@ MUTANTS: dict[str, Mutant] = {
             redundant_environment=False,
         ),
         Mutant(
+            "failed-in-the-clean-up",
+            "as in Mender's client, an update that is committed has failed if the power fails before its last report",
+            caught_by="test_kept_is_kept.py::test_kept_is_kept",
+            rule="server",
+            changes=(
+                Change(
+                    "machine/tables.py",
+                    '"cleanup":                  Resume(S.CLEANUP),',
+                    '"cleanup":                  Resume(S.CLEANUP, Outcome.ROLLED_BACK),',
+                ),
+            ),
+        ),
+        Mutant(
+            "stale-slot-unnoticed",
+            "as in Mender's client, nobody notices that another system runs than the one that was kept",
+            caught_by="test_lost_environment.py::test_both_copies_lost",
+            rule="slot",
+            changes=(Change("keeper.py", "            self._go_back(device, running)\n", "            pass\n"),),
+        ),
+        Mutant(
             "any-key",
             "signatures are not looked at",
             caught_by="test_wrong_key.py::test_wrong_key",
             rule="expected",
             changes=(Change("install/intake.py", "    return keys\n", "    return []\n"),),
+        ),
+        Mutant(
+            "tree-removed-first",
+            "a directory is removed before the new one takes its place, and nothing is kept to go back to",
+            caught_by="test_application_cuts.py::test_cut_around_the_commit_of_an_application[directory]",
+            rule="server",
+            changes=(
+                Change(
+                    "modules/directory.py",
+                    "        _swap(disk, _new(path), path, _old(path))\n",
+                    "        remove_tree(disk, path)\n        disk.rename(_new(path), path)\n",
+                ),
+            ),
         ),
     )
 }

@@ -25,6 +25,7 @@ from updater.modules import launcher
 
 OVERLAY = HERE / "overlay"
 UPDATER = HERE.parent / "updater"
+INITIAL_ENVIRONMENT = HERE / "boards/virt_a64/uboot/default.env"  # libubootenv's, for when no copy is whole
 MODULES = "usr/share/mender/modules/v3"
 MODULES_HERE = ("single-file", "directory", "script", "deb")  # the board has no container engine
 SITE = "usr/lib/python3/dist-packages"
@@ -38,7 +39,7 @@ PRUNED = (
         f"{place}/{name}"
         for place, names in {
             "usr/share": "doc man locale info lintian bug perl5 dpkg debconf python3 polkit-1 common-licenses",
-            "usr/bin": "dpkg-div* dpkg-m* dpkg-q* dpkg-r* dpkg-s* dpkg-t* openssl update-alternatives pdb3* pydoc3* "
+            "usr/bin": "dpkg-div* dpkg-m* dpkg-q* dpkg-r* dpkg-st* dpkg-t* openssl update-alternatives pdb3* pydoc3* "
             "debconf* py3* pygettext* c_rehash",
             "usr/sbin": "dpkg*",
             "usr/lib": "dpkg systemd",
@@ -58,6 +59,7 @@ LINKS = {
     "etc/mtab": "/proc/mounts",
     "etc/resolv.conf": "/run/resolv.conf",
     "root/.ssh": "/data/ssh",
+    "usr/bin/mender": "mender-update",  # its name until version 3
     "var/lib/dpkg": "/data/dpkg",
     "var/lib/mender": "/data/mender",
     "var/lock": "/run/lock",
@@ -91,7 +93,8 @@ class Rootfs(Stage):
     def inputs(self) -> dict[str, Any]:
         return {
             "packages": self.packages.key, "kernel": self.kernel.key, "overlay": tree_digest([OVERLAY]),
-            "updater": tree_digest([UPDATER]), "pruned": PRUNED, "links": LINKS, "applets": APPLETS
+            "updater": tree_digest([UPDATER]),
+            "environment": INITIAL_ENVIRONMENT.read_text(), "pruned": PRUNED, "links": LINKS, "applets": APPLETS
         }  # fmt: skip
 
     def build(self, into: Path, workshop: Workshop) -> None:
@@ -119,6 +122,7 @@ def compose(tree: Path, kernel: Path) -> None:
     _certificates(tree)
     _busybox(tree)
     shutil.copytree(OVERLAY, tree, dirs_exist_ok=True, copy_function=shutil.copy)
+    shutil.copyfile(INITIAL_ENVIRONMENT, tree / "etc/u-boot-initial-env")
     shutil.copytree(kernel / "modules", tree / "lib/modules", dirs_exist_ok=True)
     for file in ("vmlinuz", "initrd.img"):
         shutil.copyfile(kernel / file, tree / "boot" / file)
@@ -137,7 +141,7 @@ def _update_modules(tree: Path) -> None:
     (tree / MODULES).mkdir(parents=True)
     for name in MODULES_HERE:
         program = tree / MODULES / name
-        program.write_text(launcher(name))
+        program.write_text(launcher(name, "/usr/bin/python3 -S"))  # as mender-update starts, and for its reasons
         program.chmod(0o755)
 
 

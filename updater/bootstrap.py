@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
-from updater.errors import UpdaterError
+from updater.errors import StoreDamaged, UpdaterError
 from updater.store import Device, Store
 
 FILE = "bootstrap.mender"  # below the data directory; removed once it is known
@@ -21,11 +22,29 @@ def bootstrap(store: Store, data_directory: Path, conf_directory: Path, *, force
     """
     if store.exists() and not force:
         return
-    file = data_directory / FILE
-    provides = _from_artifact(file) if file.exists() else _from_info(conf_directory / "artifact_info")
-    data_directory.mkdir(parents=True, exist_ok=True)
-    store.save(Device(provides=provides) if provides.get("artifact_name") else Device())
-    file.unlink(missing_ok=True)
+    with store.writing():
+        device = store.load()
+        if device.update is not None:
+            log.warning("an update is under way, so what is installed is not found out anew")
+            return
+        file = data_directory / FILE
+        provides = _from_artifact(file) if file.exists() else _from_info(conf_directory / "artifact_info")
+        store.save(replace(device, provides=provides if provides.get("artifact_name") else Device().provides))
+        file.unlink(missing_ok=True)
+
+
+def recover(store: Store) -> None:
+    """A record of which nothing can be read any more is put aside: a device must ask for updates all the same.
+
+    Raises:
+        UpdaterError: it is of another version, or cannot be put aside.
+    """
+    try:
+        store.load()
+    except StoreDamaged as error:
+        log.error("%s  It is put aside, and the device begins anew.", error)
+        store.file.put_aside()
+        store.save(Device(incidents={"store_lost": 1}))
 
 
 def _from_artifact(file: Path) -> dict[str, str]:

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from updater import config as configuration
-from updater.bootstrap import bootstrap
+from updater.bootstrap import bootstrap, recover
 from updater.config import Config
 from updater.errors import UpdaterError
 from updater.store import Store
@@ -68,6 +68,7 @@ def _daemon(config: Config, options: argparse.Namespace) -> int:
     from updater.wiring import make_ports
 
     store = Store(config.data_directory)
+    recover(store)
     bootstrap(store, config.data_directory, config.conf_directory, force=options.forcebootstrap)
     daemon.run(config, make_ports(options.time_scale, DIALECTS[options.dialect]))
 
@@ -118,8 +119,17 @@ def _standalone(config: Config, options: argparse.Namespace) -> int:
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
+class Parser(argparse.ArgumentParser):
+    """Mender's scripts take 2 for "nothing to do", so a mistake ends with 1."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: {message[:1].upper()}{message[1:]}.", file=sys.stderr)
+        raise SystemExit(FAILED)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mender-update", description="Updates this device.")
+    parser = Parser(prog="mender-update", description="Updates this device.")
     parser.add_argument("-c", "--config", type=Path, help="configuration file")
     parser.add_argument("-d", "-s", "--data", "--datastore", type=Path, help="data directory")
     parser.add_argument("-l", "--log-level", choices=("debug", "info", "warning", "error"), help="what is logged")

@@ -7,7 +7,7 @@ import fcntl
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -19,17 +19,21 @@ from updater.machine.actions import Actions, World
 from updater.machine.backoff import delays
 from updater.machine.engine import Engine
 from updater.machine.reports import ServerReports
-from updater.machine.steps import Event, Outcome
+from updater.machine.standalone import STANDALONE
+from updater.machine.steps import Event, Step
+from updater.process import end_leftovers
 from updater.scripts import ScriptFailed
 from updater.server.download import Download
 from updater.server.identity import inventory
 from updater.server.session import Deployment, Session
 from updater.source import Source
+from updater.standalone import Standalone
 from updater.store import Device, Store, Update
 from updater.wakeup import CHECK_UPDATE, SEND_INVENTORY, Wakeup
 from updater.wiring import Ports, make_keeper, make_session, make_world
 
 CLIENT = "bootproof-updater"
+AWAITS_COMMIT = STANDALONE.stored[Step.AWAIT_COMMIT]
 FAILURES_LIMIT = 50  # artifacts whose failures are counted
 PID_FILE = "daemon.pid"
 log = logging.getLogger(__name__)
@@ -50,14 +54,13 @@ class Timer:
         self._pauses = self._retries()
         self.due = now + self._interval
 
-    def failed(self, now: float, wait: float | None = None) -> None:
-        """Try again after the next pause, or after what the server asked for; when those are used up, as usual."""
-        if wait is None:
-            wait = next(self._pauses, None)
-        if wait is None:
+    def failed(self, now: float, asked: float | None = None) -> None:
+        """Try again after the next pause, and not before the server wants it; when they are used up, as usual."""
+        pause = next(self._pauses, None)
+        if pause is None:
             self._pauses = self._retries()
-            wait = self._interval
-        self.due = now + min(wait, max(self._interval, self._longest))
+            pause = self._interval
+        self.due = now + max(pause, min(asked or 0.0, max(self._interval, self._longest)))
 
 
 class Daemon:
@@ -73,11 +76,12 @@ class Daemon:
         log_of: DeploymentLog,
         wait: Callable[[float], set[signal.Signals]],
         keep: Callable[[], None] = lambda: None,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.config, self.world, self.store = config, world, store
         self.session, self.reports, self.log_of = session, reports, log_of
-        self._wait, self.keep = wait, keep
-        self._over: set[str] = set()  # deployments that this process has seen to their end
+        self._wait, self.keep, self.ready = wait, keep, ready
+        self._over: dict[str, Device] = {}  # deployments that this process has seen to their end, and how it was then
 
         longest = config.longest_pause
 
@@ -101,22 +105,36 @@ class Daemon:
         if device.update is None or not device.update.deployment:
             return  # a standalone update is whoever's it is that began it
         with self.store.writing():
+            end_leftovers(str(self.config.data_directory))
             self.log_of.start(device.update.deployment)
             update = device.update
             known = Deployment(update.deployment, update.artifact_name, update.uri, ())
-            actions = Actions(self.world, self._source(known) if update.uri and self.config.resume_downloads else None)
+            able = bool(update.uri) and self.config.resume_downloads
+            actions = Actions(self.world, self._source(known, earlier=True) if able else None)
             engine = self._engine(actions)
             try:
-                self._count(engine, update.artifact_name, engine.resume(device))
+                self._finish(engine, actions, update, engine.resume(device))
             finally:
                 actions.close()
-        self._ended(device.update.deployment)
+        self._ended()
 
     def _look_after(self) -> None:
+        """See that the device runs what was kept, and that a trial by hand that is over does not block it."""
         try:
-            self.keep()
+            with self.store.writing():
+                self.keep()
+            self._close_lost_trial()
         except UpdaterError as error:
             log.error("%s", error)
+
+    def _close_lost_trial(self) -> None:
+        """A system that was installed by hand and that the bootloader has given up is rolled back for good."""
+        device = self.store.load()
+        update = device.update
+        waiting = update is not None and not update.deployment and update.state == AWAITS_COMMIT and update.target
+        if waiting and self.world.make_installer(device).restored():
+            log.warning("the update that was begun by hand did not come up, and is rolled back")
+            Standalone(self.store, self.world).rollback()
 
     def turn(self) -> None:
         """Wait until something is due, and do it."""
@@ -134,23 +152,18 @@ class Daemon:
     def _synchronise(self, timer: Timer, work: Callable[[], Deployment | None]) -> None:
         """One talk with the server between its scripts."""
         deployment = None
-        timer.failed(self.world.clock.now())
         try:
             self.world.scripts.run("Sync", "Enter")
             deployment = work()
             timer.succeeded(self.world.clock.now())
             self.world.scripts.run("Sync", "Leave")
-        except ServerError as error:
-            log.warning("%s", error)
-            if error.retry_after is not None:
-                timer.failed(self.world.clock.now(), error.retry_after)
-            self._scripts("Sync", "Error")
-            return
         except UpdaterError as error:
-            log.error("%s", error)
+            log.warning("%s", error)
+            if deployment is None:
+                timer.failed(self.world.clock.now(), error.retry_after if isinstance(error, ServerError) else None)
             self._scripts("Sync", "Error")
             if deployment is not None:
-                self._ended(deployment.id)
+                self._ended()
             return
         if deployment is not None:
             self._install(deployment)
@@ -170,9 +183,11 @@ class Daemon:
     def _check_for_update(self) -> Deployment | None:
         device = self.store.load()
         if device.update is not None and device.update.deployment in self._over:
-            device = self.store.save(replace(device, update=None))  # the medium could not be written at the time
+            with self.store.writing():  # the medium could not be written at the time
+                device = self.store.save(self._over[device.update.deployment])
         if device.update is not None:
             raise UpdaterError("An update that was begun by hand is not finished; commit it or roll it back.")
+        self.ready()
         self._tell_what_is_untold(device)
         deployment = self.session.next_deployment(device.provides, self.world.device_type)
         if deployment and device.failures.get(deployment.artifact_name, 0) >= self.config.park_after:
@@ -183,10 +198,13 @@ class Daemon:
     def _tell_what_is_untold(self, device: Device) -> None:
         for deployment, final in device.untold.items():
             error = self.reports.tell_once(deployment, final)
-            if error is not None:
-                raise error
-            rest = {name: end for name, end in self.store.load().untold.items() if name != deployment}
-            self.store.save(replace(self.store.load(), untold=rest))
+            if error is not None:  # it must not stand in the way of another deployment
+                log.warning("the server still does not hear of deployment %s: %s", deployment, error)
+                continue
+            with self.store.writing():
+                now = self.store.load()
+                rest = {name: end for name, end in now.untold.items() if name != deployment}
+                self.store.save(replace(now, untold=rest))
 
     def _park(self, deployment: Deployment) -> None:
         """Refuse what has failed often enough, without fetching it."""
@@ -197,38 +215,46 @@ class Daemon:
             self.config.park_after,
         )
         self.reports.tell_the_end(deployment.id, "failure")
-        self._ended(deployment.id)
+        self._ended()
 
-    def _count(self, engine: Engine, artifact_name: str, device: Device) -> None:
-        """Remember what fails again and again; what the server has taken back has not failed."""
-        if engine.outcome is Outcome.GOOD or any(event is Event.ABORTED for _, event in engine.history):
+    def _finish(self, engine: Engine, actions: Actions, update: Update, device: Device) -> None:
+        """Remember the end, and what fails again and again."""
+        self._over[update.deployment] = device
+        if not blames_artifact(engine.history, actions.unreachable):
             return
-        failures = {**device.failures, artifact_name: device.failures.get(artifact_name, 0) + 1}
+        failures = {**device.failures, update.artifact_name: device.failures.get(update.artifact_name, 0) + 1}
+        device = replace(device, failures=dict(list(failures.items())[-FAILURES_LIMIT:]))
+        self._over[update.deployment] = device
         try:
-            self.store.save(replace(device, failures=dict(list(failures.items())[-FAILURES_LIMIT:])))
+            self.store.save(device)
         except UpdaterError as error:
             log.error("%s", error)
 
     def _install(self, deployment: Deployment) -> None:
-        self.log_of.start(deployment.id)
-        log.info("deployment %s asks for %s", deployment.id, deployment.artifact_name)
         try:
             with self.store.writing():
+                device = self.store.load()
+                if device.update is not None:  # begun by hand in the meantime
+                    raise StoreBusy("Another update has been begun; the deployment waits for its end.")
+                self.log_of.start(deployment.id)
+                log.info("deployment %s asks for %s", deployment.id, deployment.artifact_name)
                 update = Update(
                     "update-store", deployment.id, artifact_name=deployment.artifact_name, uri=deployment.uri
                 )
-                device = replace(self.store.load(), update=update)
                 actions = Actions(self.world, self._source(deployment))
                 engine = self._engine(actions)
                 try:
-                    self._count(engine, deployment.artifact_name, engine.run(device, self.world.dialect.first))
+                    ended = engine.run(replace(device, update=update), self.world.dialect.first)
+                    self._finish(engine, actions, update, ended)
                 finally:
                     actions.close()
         except StoreBusy as error:
             log.warning("%s", error)
-        self._ended(deployment.id)
+        self._ended()
 
-    def _source(self, deployment: Deployment) -> Source:
+    def _source(self, deployment: Deployment, *, earlier: bool = False) -> Source:
+        """`earlier`: the deployment's address is one from an earlier life of this device."""
+
         def opened(place: int = 0, size: int | None = None, /) -> Download:
             longest = min(self.config.retry_poll, self.config.longest_pause)
             pauses = delays(longest, self.config.download_tries)
@@ -240,6 +266,7 @@ class Daemon:
                 start=place,
                 size=size,
                 relink=lambda: self._relink(deployment),
+                eager=earlier,
             )
 
         return Source(opened, deployment.artifact_name)
@@ -255,8 +282,8 @@ class Daemon:
     def _engine(self, actions: Actions) -> Engine:
         return Engine(actions, self.store, self.world.marks, self.world.dialect)
 
-    def _ended(self, deployment: str) -> None:
-        self._over.add(deployment)
+    def _ended(self) -> None:
+        self._look_after()
         self.log_of.stop()
         self.inventory.due = 0.0
 
@@ -268,19 +295,31 @@ class Daemon:
             log.error("%s", error)
 
 
+def blames_artifact(history: Sequence[tuple[Step, Event]], unreachable: bool) -> bool:
+    """Whether an update failed for a reason that lies in the artifact, so that it would fail again."""
+    if any(event is Event.ABORTED for _, event in history):
+        return False
+    refused = not unreachable and any(
+        step in (Step.HEADER, Step.DOWNLOAD) and event is Event.FAILED for step, event in history
+    )
+    return refused or any(step in (Step.CHECK_ROLLBACK, Step.LOOP) for step, _ in history)
+
+
 def hold_pid(directory: Path) -> int:
     """Write this process's number where others find it, and hold it as long as the process lives.
 
     Raises:
         UpdaterError: another daemon is running.
     """
-    fd = os.open(directory / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
+        fd = os.open(directory / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.pwrite(fd, f"{os.getpid():>10}\n".encode(), 0)
     except BlockingIOError as error:
         raise UpdaterError("The daemon is already running on this device.") from error
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:  # nobody can call it then, and that is all
+        log.warning("%s cannot be written: %s", directory / PID_FILE, error.strerror)
+        return -1
     return fd
 
 
@@ -297,7 +336,9 @@ def running_daemon(directory: Path) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(os.pread(fd, 32, 0))
+        number = os.pread(fd, 32, 0).strip()
+        if number:
+            return int(number)
     finally:
         os.close(fd)
     raise UpdaterError("The daemon is not running on this device; start it first.")
@@ -311,15 +352,17 @@ def run(config: Config, ports: Ports) -> NoReturn:
     """
     if not config.server_url:
         raise UpdaterError("No ServerURL is configured, so there is no server to ask.")
-    config.data_directory.mkdir(parents=True, exist_ok=True)
+    wakeup = Wakeup(ports.clock)  # from now on a signal is a wish, and not the end
     hold_pid(config.data_directory)
     log_of = DeploymentLog(config.log_directory)
     logging.getLogger().addHandler(log_of)
     session = make_session(config, ports)
     longest = min(config.retry_poll, config.longest_pause)
-    reports = ServerReports(session, ports.clock, ports.marks, longest, config.retry_count, log_of.messages)
+    reports = ServerReports(
+        session, ports.clock, ports.marks, longest, config.retry_count, log_of.messages, config.longest_pause
+    )
     log.info("%s, device %s", CLIENT, session.credentials.identity)
     store = Store(config.data_directory)
     world = make_world(config, ports, reports, store)
-    wait, keep = Wakeup(ports.clock).wait, make_keeper(config, ports, store)
-    Daemon(config, world, store, session, reports, log_of, wait, keep).run()
+    keeper = make_keeper(config, ports, store)
+    Daemon(config, world, store, session, reports, log_of, wakeup.wait, keeper.look, keeper.check).run()

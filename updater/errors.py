@@ -47,5 +47,9 @@ class StoreError(UpdaterError):
     """What must be remembered cannot be read or written."""
 
 
+class StoreDamaged(StoreError):
+    """Nothing of what was remembered can be read any more."""
+
+
 class StoreBusy(UpdaterError):
     """Another process of this device is installing."""

@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from updater.bootenv import BootEnv, BootState
 from updater.errors import BootEnvLost, UpdaterError
-from updater.machine.actions import INCONSISTENT
-from updater.ports import Runner
+from updater.machine.actions import INCONSISTENT, REBOOT_LIMIT
+from updater.ports import Clock, Runner
 from updater.slots import Slots
 from updater.store import Device, Store
 
@@ -30,7 +30,7 @@ class Finding(StrEnum):
     UNKNOWN = "unknown"  # nobody has said yet which slot was kept; the one that runs, then
     RETURNED = "returned"  # the kept slot runs, on the trial that brought it back
     STALE = "stale"  # another slot than the kept one runs, and would boot again
-    OPEN = "open"  # something is on trial that nobody here began; the bootloader ends it
+    OPEN = "open"  # something is on trial that nobody here began, or another slot would boot than the one that runs
 
 
 def examine(kept: str, running: str, state: BootState) -> Finding:
@@ -40,7 +40,7 @@ def examine(kept: str, running: str, state: BootState) -> Finding:
     if not kept:
         return Finding.UNKNOWN if running == state.active else Finding.OPEN
     if running == kept:
-        return Finding.FINE
+        return Finding.FINE if running == state.active else Finding.OPEN
     return Finding.STALE if running == state.active else Finding.OPEN
 
 
@@ -52,6 +52,7 @@ class Keeper:
     env: BootEnv
     slots: Slots
     runner: Runner
+    clock: Clock
 
     def look(self) -> None:
         """Mend what can be mended, and note what was; may end in a reboot.
@@ -79,6 +80,29 @@ class Keeper:
             self._noted(replace(device, returns=0), RETURNED)
         elif finding is Finding.STALE:
             self._go_back(device, running)
+        elif finding is Finding.OPEN:
+            self._close(device, running, state)
+
+    def check(self) -> None:
+        """May something be installed now?
+
+        Raises:
+            UpdaterError: not before the device has been rebooted.
+        """
+        running, state = self.slots.running(), self.env.read()
+        if state.active != running:
+            raise UpdaterError(f"Slot {running} runs, and slot {state.active} would boot; reboot the device first.")
+
+    def _close(self, device: Device, running: str, state: BootState) -> None:
+        """End what an update that is no more has left open."""
+        if running == device.slot:
+            log.error("slot %s runs and was kept, and slot %s would boot; that is undone", running, state.active)
+            self.env.restore(running)
+        elif device.slot and running == state.active and device.returns < RETURNS_LIMIT:
+            log.error("slot %s is on trial, and nobody works for it any more", running)
+            self.store.save(replace(device, returns=device.returns + 1))
+            self.env.restore(device.slot)
+            self._reboot()
 
     def _go_back(self, device: Device, running: str) -> None:
         if device.returns >= RETURNS_LIMIT:
@@ -91,8 +115,12 @@ class Keeper:
         self._noted(replace(device, returns=device.returns + 1), RESTORED)
         self.env.initialise(running)  # whatever the bootloader fell back to, both copies are whole from now on
         self.env.flip(device.slot)
+        self._reboot()
+
+    def _reboot(self) -> None:
         self.runner.run(["reboot"])
-        raise UpdaterError("The device is about to reboot into the slot that was kept.")
+        self.clock.sleep(REBOOT_LIMIT)
+        raise UpdaterError("The device was told to reboot and did not.")
 
     def _noted(self, device: Device, incident: str) -> Device:
         counts = {**device.incidents, incident: device.incidents.get(incident, 0) + 1}

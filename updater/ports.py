@@ -60,6 +60,8 @@ class ProgramRunner:
             )
         except FileNotFoundError as error:
             raise UpdaterError(f"The program {argv[0]} is missing.") from error
+        except OSError as error:
+            raise UpdaterError(f"The program {argv[0]} cannot be run: {error.strerror}.") from error
         except subprocess.TimeoutExpired as error:
             raise UpdaterError(f"The program {argv[0]} did not end within {timeout:.0f} s.") from error
         if done.returncode:

@@ -23,6 +23,7 @@ OUTPUT_LIMIT = 10 * 1024  # bytes kept of what a program prints; the rest is rea
 GRACE = 60.0  # seconds between being asked to end and being made to
 TICK = 0.02  # seconds of real time between two looks at a program that prints nothing
 PR_SET_PDEATHSIG = 1
+MARK = "BOOTPROOF_UPDATE_OF"  # in the environment of whatever works on an update
 
 
 class ProgramHung(UpdaterError):
@@ -32,11 +33,15 @@ class ProgramHung(UpdaterError):
 class Child:
     """A running program.  Its output and its errors are collected while it is watched.
 
+    With `owner`, what it has started and left behind can be found again by `end_leftovers`.
+
     Raises (when made):
         UpdaterError: it cannot be started.
     """
 
-    def __init__(self, argv: Sequence[str], clock: Clock, timeout: float, cwd: Path | None = None) -> None:
+    def __init__(
+        self, argv: Sequence[str], clock: Clock, timeout: float, cwd: Path | None = None, owner: str = ""
+    ) -> None:
         self.name = Path(argv[0]).name
         self._clock, self._timeout = clock, timeout
         self._deadline = clock.now() + timeout
@@ -46,6 +51,7 @@ class Child:
             self._process = subprocess.Popen(
                 list(argv),
                 cwd=cwd,
+                env={**os.environ, MARK: owner} if owner else None,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -134,6 +140,20 @@ class Child:
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
+
+
+def end_leftovers(owner: str) -> None:
+    """End what programs of an updater that is no more have started: nobody else may be at work on the update.
+
+    The caller must be the only one that installs.
+    """
+    wanted = f"{MARK}={owner}".encode()
+    for place in Path("/proc").iterdir():
+        if not place.name.isdecimal():
+            continue
+        with contextlib.suppress(OSError):
+            if wanted in (place / "environ").read_bytes().split(b"\0") and int(place.name) != os.getpid():
+                os.kill(int(place.name), signal.SIGKILL)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

@@ -13,7 +13,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from updater.errors import StoreError
+from updater.errors import StoreDamaged, StoreError
 
 MAGIC = b"bootprf1"
 HEAD = struct.Struct("<8sIIQ")  # magic, CRC-32 of the rest of the head and the record, bytes of the record, number
@@ -25,6 +25,7 @@ class RecordFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._doubtful: int | None = None  # a place whose flush failed: what is read there may not be on the medium
 
     def read(self) -> bytes | None:
         """The newest record that is whole; None if there has never been one.
@@ -40,7 +41,7 @@ class RecordFile:
             raise StoreError(f"{self.path} cannot be read: {error.strerror}.") from error
         found = max(filter(None, (_parse(raw, at) for at in (0, PLACE))), default=None)
         if found is None:
-            raise StoreError(f"{self.path} is damaged: none of its records is whole.")
+            raise StoreDamaged(f"{self.path} is damaged: none of its records is whole.")
         return found[1]
 
     def write(self, record: bytes) -> None:
@@ -59,6 +60,11 @@ class RecordFile:
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}.") from error
 
+    def put_aside(self) -> None:
+        """Keep a damaged file for whoever wants to look at it, and begin anew."""
+        self.path.replace(self.path.with_suffix(".damaged"))
+        flush_directory(self.path.parent)
+
     def remove(self) -> None:
         """Forget the record."""
         self.path.unlink(missing_ok=True)
@@ -69,13 +75,15 @@ class RecordFile:
         try:
             raw = os.pread(fd, 2 * PLACE, 0)
             numbers = [found[0] if (found := _parse(raw, at)) else -1 for at in (0, PLACE)]
-            older = numbers.index(min(numbers))
+            older = numbers.index(min(numbers)) if self._doubtful is None else self._doubtful
+            self._doubtful = older
             content = memoryview(_rendered(record, max(numbers) + 1))
             at = older * PLACE
             while content:
                 done = os.pwrite(fd, content, at)
                 content, at = content[done:], at + done
             os.fdatasync(fd)
+            self._doubtful = None
         finally:
             os.close(fd)
 

@@ -8,6 +8,7 @@ installation on.  They run in the order of their names; 0 is success, 21 asks to
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -60,7 +61,10 @@ class StateScripts:
         Raises:
             ScriptFailed: one failed, hung, or asked for another try too often.
         """
-        found = self._find(state, moment)
+        try:
+            found = self._find(state, moment)
+        except OSError as error:
+            raise ScriptFailed(f"The state scripts cannot be read: {error.strerror}.") from error
         if found:
             self._check(found[0].parent)
         until: float | None = None  # one allowance of tries for all scripts of a transition
@@ -125,20 +129,25 @@ class StateScripts:
         if not directory.is_dir():
             return []
         found = sorted(path for path in directory.iterdir() if pattern.fullmatch(path.name))
-        for path in found:
-            if not path.stat().st_mode & 0o100:
-                if self.strict:
-                    raise ScriptFailed(f"The state script {path.name} cannot be run; make it executable.")
-                log.warning("the state script %s is skipped, since it is not executable", path.name)
-        return [path for path in found if path.stat().st_mode & 0o100]
+        able = [path for path in found if os.access(path, os.X_OK)]  # a link that leads nowhere is not
+        for path in set(found) - set(able):
+            if self.strict:
+                raise ScriptFailed(f"The state script {path.name} cannot be run; make it executable.")
+            log.warning("the state script %s is skipped, since it is not executable", path.name)
+        return able
 
     def _run(self, script: Path, until: float | None) -> float | None:
         while True:
             log.info("running the state script %s", script.name)
-            child = Child([str(script)], self.clock, self.limits.timeout)
-            code = child.wait()
-            for line in child.lines():
-                log.info("%s: %s", script.name, line)
+            ours = script.parent == self.artifact
+            child = Child(
+                [str(script)], self.clock, self.limits.timeout, owner=str(self.artifact.parent) if ours else ""
+            )
+            try:
+                code = child.wait()
+            finally:
+                for line in child.lines():
+                    log.info("%s: %s", script.name, line)
             if code == 0:
                 return until
             if code != AGAIN:

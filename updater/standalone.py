@@ -14,6 +14,7 @@ from updater.machine.actions import Actions, World
 from updater.machine.engine import Engine
 from updater.machine.standalone import CAN_COMMIT, CAN_ROLL_BACK, STANDALONE, STOPS
 from updater.machine.steps import Event, Outcome, Step
+from updater.process import end_leftovers
 from updater.source import Source
 from updater.store import Device, Store, Update
 
@@ -41,6 +42,7 @@ class Standalone:
 
     def __init__(self, store: Store, world: World, stops: Sequence[str] = ()) -> None:
         self._store = store
+        self._owner = str(store.file.path.parent)
         self._world = replace(world, dialect=STANDALONE)
         self._stops = frozenset(STOPS[name] for name in stops)
 
@@ -65,6 +67,7 @@ class Standalone:
             device = self._store.load()
             if _begun(device) is None:
                 return Result(NOTHING_TO_DO, ("No update in progress.",))
+            end_leftovers(self._owner)
             engine = self._engine(Actions(self._world), Step.AWAIT_COMMIT)
             return _installed(engine, engine.resume(device))
 
@@ -100,7 +103,8 @@ class Standalone:
             if device.update is not None:
                 return _stopped(device, [])
             good = engine.outcome is Outcome.ROLLED_BACK
-            return Result(OK if good else FAILED, (_after_failure(engine),))
+            again = (REBOOT_TEXT,) if (Step.CHECK_ROLLBACK_REBOOT, Event.DONE) in engine.history else ()
+            return Result(OK if good else FAILED, (_after_failure(engine), *again), bool(again))
 
     def _engine(self, actions: Actions, *pauses: Step) -> Engine:
         return Engine(actions, self._store, self._world.marks, STANDALONE, self._stops | frozenset(pauses))

@@ -81,8 +81,11 @@ class Store:
         Raises:
             StoreBusy: another process is installing.
         """
-        self.file.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.file.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.file.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.file.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"{self.file.path.parent} cannot be written: {error.strerror}.") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

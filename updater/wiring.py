@@ -96,12 +96,22 @@ def _installers(config: Config, ports: Ports, own_type: str) -> Callable[[Device
     return make
 
 
-def make_keeper(config: Config, ports: Ports, store: Store) -> Callable[[], None]:
-    """What looks after the slots at every start; nothing, on a device without any."""
+class NoKeeper:
+    """A device without slots."""
+
+    def look(self) -> None:
+        pass
+
+    def check(self) -> None:
+        pass
+
+
+def make_keeper(config: Config, ports: Ports, store: Store) -> Keeper | NoKeeper:
+    """What looks after the slots."""
     if not config.slots:
-        return lambda: None
+        return NoKeeper()
     env, slots = UBootEnv(ports.runner, config.boot_limit), Slots(dict(config.slots))
-    return Keeper(store, env, slots, ports.runner).look
+    return Keeper(store, env, slots, ports.runner, ports.clock)
 
 
 def artifact_source(config: Config, ports: Ports, said: str) -> Source:

@@ -48,6 +48,18 @@ def test_what_the_board_is_decides_the_words() -> None:
     assert any("mac=52:54:00:00:00:01" in word for word in words)
 
 
+def test_a_stick_comes_after_everything_else() -> None:
+    with_stick = command_line(replace(SPEC, stick=Path("sockets/stick")), WIRING)
+    without = command_line(SPEC, WIRING)
+    added = [word for word in with_stick if word not in without]
+    assert added == [
+        "driver=nbd,node-name=stick,read-only=on,server.type=unix,server.path=sockets/stick",
+        "virtio-blk-pci,drive=stick,serial=stick",
+    ]
+    devices = [word for before, word in pairwise(with_stick) if before == "-device"]
+    assert devices[-1] == added[1], "so the other disks keep their names"
+
+
 def test_commas_in_paths_are_doubled() -> None:
     odd = Wiring(Path("a,b/disk"), Path("a,,b/log"), Path("c,d/qmp"), Path("c,d/tty"))
     words = " ".join(command_line(SPEC, odd))

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults: the moment of a power cut in a log, and the line that breaks."""
+"""The moment of a fault, in a log."""
 
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from harness.faults.network import Relay
-from harness.faults.power import Moment, Watch, area, mark, writes
+from harness.faults.gate import Gate
+from harness.faults.power import Moment, Watch, area, mark, now, writes
 from harness.storage import WriteLog, encode
 from images.layout import Layout, Window
 from tests.unit import write_logs
@@ -97,6 +94,7 @@ def test_passive_is_the_slot_that_does_not_run() -> None:
 def test_moments_are_said_in_words() -> None:
     assert str(mark("flip")) == "at the step 'flip'"
     assert str(mark("reboot", "ready")) == "at the step 'ready' after the step 'reboot'"
+    assert str(now()) == "now"
     assert str(writes(3, to="card")) == "after write 3 to card"
     assert str(writes(3, to="passive", after="begin")) == "after write 3 to passive after the step 'begin'"
 
@@ -108,107 +106,14 @@ def test_areas_have_names() -> None:
         area(TINY, "nowhere")
 
 
-# -- the relay ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def echo() -> Iterator[int]:
-    """A server that sends back what it gets, then hangs up; gives its port."""
-
-    def serve(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            while data := connection.recv(65536):
-                connection.sendall(data)
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
-
-
-@pytest.fixture
-def relay(echo: int) -> Iterator[Relay]:
-    relay = Relay(echo)
-    yield relay
-    relay.close()
-
-
-def dial(relay: Relay) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", relay.port), timeout=10)
-
-
-def works(relay: Relay) -> bool:
-    try:
-        with dial(relay) as line:
-            line.sendall(b"ping")
-            return line.recv(100) == b"ping"
-    except OSError:
-        return False
-
-
-def until_it_breaks(relay: Relay) -> int:
-    received = 0
-    with dial(relay) as line:
-        while True:
-            try:
-                line.sendall(bytes(4096))
-                received += len(line.recv(65536))
-            except ConnectionError:
-                return received
-
-
-def test_it_carries_bytes_both_ways_to_the_end(relay: Relay) -> None:
-    content = bytes(range(256)) * 4096
-    received = bytearray()
-    with dial(relay) as line:
-
-        def send() -> None:
-            line.sendall(content)
-            line.shutdown(socket.SHUT_WR)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        while data := line.recv(65536):
-            received += data
-        sender.join(10)
-    assert received == content
-    assert not relay.broke.is_set()
-
-
-def test_it_breaks_after_so_many_bytes_refuses_and_heals(relay: Relay) -> None:
-    relay.break_after(100_000)
-    assert works(relay), "little goes through"
-    assert 0 < until_it_breaks(relay) <= 100_000 + 65536
-    assert relay.broke.is_set()
-    assert not works(relay)
-    assert not works(relay)
-    relay.heal()
-    assert works(relay)
-    relay.break_after(1)
-    assert not relay.broke.is_set()
-    works(relay)
-    assert relay.broke.is_set()
-    assert not works(relay)
-
-
-def test_without_a_server_behind_it_it_refuses(relay: Relay) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
-        relay.target = nobody.getsockname()[1]
-    assert not works(relay)
-
-
-def test_a_closed_relay_takes_no_calls(echo: int) -> None:
-    relay = Relay(echo)
-    assert works(relay)
-    relay.close()
-    assert not works(relay)
+def test_a_gate_sees_a_moment_that_came_since_it_was_made_and_no_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "write.log"
+    write_log(path, step("flip"), write(A), step("begin", 1), step("flip", 2), write(A))
+    with WriteLog(path) as log:
+        gate = Gate(mark("flip"), log, TINY, start=1)
+        assert gate()
+        assert gate.position == 4
+        assert gate(), "and goes on saying so"
+        assert Gate(mark("begin"), log, TINY).position is None, "it looks only when it is asked"
+        late = Gate(mark("flip"), log, TINY, start=4)
+        assert not late()

@@ -96,16 +96,29 @@ def test_edits_replace_add_and_remove(image: Path) -> None:
     assert ext4.complaints(image) == []
 
 
-def test_the_same_edit_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:
+def test_an_edit_may_make_its_directory(image: Path) -> None:
+    for name in ("first", "second"):
+        ext4.edit(image, [Edit(f"/etc/fresh/{name}", b"x", makes_directory=True)])
+        assert ext4.read(image, f"/etc/fresh/{name}") == b"x"
+    stat = run(["debugfs", "-R", "stat /etc/fresh", image])
+    assert "Type: directory    Mode:  0755" in stat
+    assert "User:     0   Group:     0" in stat
+    assert ext4.complaints(image) == []
+    with pytest.raises(ValueError, match="could not be edited"):
+        ext4.edit(image, [Edit("/nowhere/deep/file", b"x", makes_directory=True)])
+
+
+@pytest.mark.parametrize("name", ["b", "scripted-b"])
+def test_the_same_edit_gives_the_same_bytes(made: Path, tmp_path: Path, name: str) -> None:
     found = []
     for number in range(2):
         image = tmp_path / str(number)
         image.write_bytes(made.read_bytes())
-        recipe("b").apply(image, lambda name: Path(name))
+        recipe(name).apply(image, lambda file: Path(file))
         found.append(image.read_bytes())
         time.sleep(1.1 * (number == 0))
     assert found[0] == found[1]
-    assert ext4.read(tmp_path / "0", NAME_FILE) == b"artifact_name=release-b\n"
+    assert ext4.read(tmp_path / "0", NAME_FILE) == f"artifact_name=release-{name}\n".encode()
 
 
 def test_an_edit_in_a_directory_that_is_not_there_is_an_error(image: Path) -> None:

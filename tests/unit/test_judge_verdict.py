@@ -52,6 +52,12 @@ SETTLED = Evidence(
     new="v2",
     has_flushes=True,
 )
+# A script failed after the commit: NEW is kept, the server is told failure, and the name says that not all is well.
+INCONSISTENT = replace(
+    SETTLED,
+    server=ServerRecord("failure", (*REPORTED, "failure"), artifact_name="release-2_INCONSISTENT"),
+    artifact_names={"v1": "release-1", "v2": "release-2"},
+)
 BACK = replace(
     SETTLED, environment=env("a"), running="a", server=ServerRecord("failure", (*DOWNLOADED, "rebooting", "failure"))
 )
@@ -163,6 +169,45 @@ class TestSettled:
                 assert failed(verdict) == rules
         verdict = judge_settled(replace(SETTLED, server=replace(SETTLED.server, artifact_name="v2")), expect="new")
         assert "name" in {finding.rule for finding in verdict.findings}, "images may be called as their artifacts are"
+
+    def test_what_failed_after_the_commit_is_kept_under_a_name_that_says_so(self) -> None:
+        assert judge_settled(INCONSISTENT, expect="inconsistent").outcome is Outcome.HELD
+        assert failed(judge_settled(INCONSISTENT, expect="new")) == ["server", "name"]
+
+    @pytest.mark.parametrize(
+        ("rule", "changes"),
+        [
+            ("name", {"artifact_name": "release-2"}),
+            ("name", {"artifact_name": "release-1"}),
+            ("name", {"artifact_name": "release-1_INCONSISTENT"}),
+            ("name", {"artifact_name": "release-2_INCONSISTENT_INCONSISTENT"}),
+            ("server", {"status": "success", "history": (*REPORTED, "success")}),
+            ("told-once", {"history": (*REPORTED, "success", "failure")}),
+        ],
+    )
+    def test_what_is_inconsistent_must_be_told_so(self, rule: str, changes: dict[str, Any]) -> None:
+        assert INCONSISTENT.server is not None
+        evidence = replace(INCONSISTENT, server=replace(INCONSISTENT.server, **changes))
+        assert failed(judge_settled(evidence, expect="inconsistent")) == [rule]
+
+    def test_what_was_rolled_back_is_not_inconsistent(self) -> None:
+        assert failed(judge_settled(BACK, expect="inconsistent")) == ["expected"]
+
+    @pytest.mark.parametrize(
+        ("history", "rules"),
+        [
+            ((*REPORTED, "aborted"), []),
+            ((*DOWNLOADED, "installing", "aborted"), []),
+            ((*DOWNLOADED, "rebooting", "aborted"), ["server"]),
+            ((*DOWNLOADED, "aborted"), ["server"]),
+            (("aborted",), ["server"]),
+        ],
+    )
+    def test_what_is_taken_back_is_kept_only_if_the_commit_had_been_told(
+        self, history: tuple[str, ...], rules: list[str]
+    ) -> None:
+        assert failed(judge_settled(replace(SETTLED, server=ServerRecord("aborted", history)), expect="new")) == rules
+        assert failed(judge_settled(replace(BACK, server=ServerRecord("aborted", history)), expect="old")) == []
 
     def test_without_a_server_there_is_nothing_to_agree_with(self) -> None:
         verdict = judge_settled(replace(SETTLED, server=None), expect="new")

@@ -26,7 +26,7 @@ from updater.store import Device, Store, Update
         ("b", "b", "b", True, Finding.RETURNED),
         ("a", "b", "b", True, Finding.OPEN),
         ("b", "a", "b", True, Finding.OPEN),
-        ("a", "a", "b", False, Finding.FINE),
+        ("a", "a", "b", False, Finding.OPEN),
     ],
 )
 def test_what_is_found(kept: str, running: str, active: str, trial: bool, finding: Finding) -> None:
@@ -63,9 +63,19 @@ class Board:
         self.did.append("commit")
         self.trial = False
 
+    def restore(self, origin: str) -> None:
+        self.did.append(f"restore {origin}")
+        self.active, self.trial = origin, False
+
     def run(self, argv: object, **_: object) -> str:
         assert argv == ["reboot"]
         return ""
+
+    def now(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 600, "nothing else is begun while the system goes down"
 
     def devices(self) -> Slots:
         board = self
@@ -86,10 +96,13 @@ class Board:
             self.running = self.active = "b" if self.running == "a" else "a"
             self.trial = False
 
+    def keeper(self) -> Keeper:
+        return Keeper(self.store, cast(BootEnv, self), self.devices(), self, self)
+
     def start(self) -> str:
         """The updater's start: empty, or what was in its way."""
         try:
-            Keeper(self.store, cast(BootEnv, self), self.devices(), self).look()
+            self.keeper().look()
         except UpdaterError as error:
             return str(error)
         return ""
@@ -113,7 +126,7 @@ def test_a_kept_slot_is_found_again(board: Board) -> None:
     board.store.save(Device({"artifact_name": "new"}, slot="b"))
     board.lost = True
     board.boot()
-    assert "about to reboot" in board.start()
+    assert "told to reboot" in board.start()
     board.boot()
     assert board.start() == ""
     device = board.store.load()
@@ -128,7 +141,7 @@ def test_a_kept_slot_that_is_dead_is_given_up_and_the_name_says_so(board: Board)
     board.lost = True
     for _ in range(RETURNS_LIMIT):
         board.boot()
-        assert "about to reboot" in board.start()
+        assert "told to reboot" in board.start()
     board.boot()
     assert board.start() == ""
     device = board.store.load()
@@ -150,3 +163,19 @@ def test_an_update_under_way_is_left_to_its_machine(board: Board) -> None:
     board.store.save(replace(Device({"artifact_name": "old"}, slot="b"), update=Update("reboot", "d")))
     assert board.start() == ""
     assert board.did == []
+
+
+def test_what_an_update_that_is_no_more_has_left_open_is_closed(board: Board) -> None:
+    board.store.save(Device({"artifact_name": "old"}, slot="a"))
+    board.active = "b"
+    with pytest.raises(UpdaterError, match="reboot the device first"):
+        board.keeper().check()
+    assert board.start() == ""
+    assert (board.did, board.active) == (["restore a"], "a")
+    board.keeper().check()
+    board.running = board.active = "b"
+    board.trial = True
+    assert "told to reboot" in board.start()
+    board.boot()
+    assert board.start() == ""
+    assert (board.running, board.active, board.trial) == ("a", "a", False)

@@ -2,7 +2,7 @@
 """The update under every single power cut, kill and error, and under many pairs: it ends, and it tells the truth."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
@@ -116,18 +116,36 @@ def test_a_cut_in_the_download_or_right_after_the_flip_or_the_commit_does_not_lo
         assert checked({names.index(name): "cut"}).final == "failure", name
 
 
-def test_every_single_error() -> None:
-    """A tool, the medium or the network fails once."""
-    for number, name in enumerate(points()):
-        world = checked({number: "error"})
+@pytest.mark.parametrize("new", ["good", "hangs", "no network"])
+def test_every_single_error(new: str) -> None:
+    """A tool, the medium, the store or the network fails once."""
+    for number, name in enumerate(points(new=new)):
+        world = checked({number: "error"}, new=new)
         assert world.ever_committed == (world.final == "success") or name == "after commit"
 
 
-def _sampled(seed: int, number: int, size: int) -> Iterator[dict[int, str]]:
+def _sampled(
+    seed: int, number: int, size: int, kinds: Sequence[str] = ("cut", "cut", "kill")
+) -> Iterator[dict[int, str]]:
     """Combinations of points; the later ones may lie in what the earlier ones have made necessary."""
     chance = random.Random(seed)
     for _ in range(number):
-        yield {place: chance.choice(("cut", "cut", "kill")) for place in chance.sample(range(90), size)}
+        yield {place: chance.choice(kinds) for place in chance.sample(range(90), size)}
+
+
+@pytest.mark.parametrize("new", ["good", "hangs", "no network"])
+def test_many_pairs_and_triples_with_errors_among_them(new: str) -> None:
+    """No trial stays open, and what runs is what would boot; after an error a kept update may be called failed."""
+    for size in (2, 3):
+        for faults in _sampled(size, PAIRS // 3, size, ("cut", "kill", "error", "error")):
+            world = Simulation(faults, new=new).run()
+            try:
+                assert not world.disk.trial
+                assert world.disk.active == world.running
+                assert world.final != "success" or world.running == "b"
+            except AssertionError as error:
+                error.add_note(f"{new}: {says(world, faults)}; told {world.told}")
+                raise
 
 
 @pytest.mark.parametrize("new", ["good", "hangs", "no network"])

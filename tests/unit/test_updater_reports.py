@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the server is told, for how long it is tried, and what must not stand in the way of an update."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -100,10 +100,25 @@ def test_an_aborted_deployment_needs_no_last_word() -> None:
 
 @pytest.mark.parametrize("status", [None, 401, 408, 429, 500, 503])
 def test_an_end_is_told_as_soon_as_the_server_listens(status: int | None) -> None:
-    server = Server(*[ServerError("Not now.", status)] * 3, ServerError("Not now.", status, retry_after=7.0))
+    server = Server(*[ServerError("Not now.", status)] * 3, ServerError("Not now.", status, retry_after=700.0))
     reports, slept = reports_to(server)
     assert reports.tell_the_end("d", "success")
-    assert (server.heard, slept) == (["d success"], [*PAUSES[:3], 7.0])
+    assert (server.heard, slept) == (["d success"], [*PAUSES[:3], 700.0])
+
+
+@pytest.mark.parametrize("status", [413, 503, None])
+def test_a_log_that_is_not_taken_is_let_go(status: int | None) -> None:
+    server = Server()
+    reports, slept = reports_to(server)
+    replies: Iterator[ServerError | None] = iter([None, *[ServerError("No.", status)] * 10])
+
+    def answer(_: str) -> None:
+        if found := next(replies):
+            raise found
+
+    server._next = answer  # type: ignore[method-assign]
+    assert reports.tell_the_end("d", "failure"), "the status has been told"
+    assert len(slept) == (0 if status == 413 else 2)
 
 
 def test_an_end_that_nobody_hears_is_kept_for_later_and_told_before_anything_new_is_asked_for() -> None:
@@ -120,10 +135,10 @@ def test_an_end_that_nobody_hears_is_kept_for_later_and_told_before_anything_new
     server.errors = [ServerError("Still not.")]
     daemon = daemon_of(simulation, server, store)
     daemon.turn()
-    assert (server.heard, store.load().untold) == ([], {"d": "success"})
+    assert (server.heard, store.load().untold) == (["ask for board with new"], {"d": "success"}), "it blocks nothing"
     daemon.update.due = 0.0
     daemon.turn()
-    assert (server.heard, store.load().untold) == (["d success", "ask for board with new"], {})
+    assert (server.heard[1:], store.load().untold) == (["d success", "ask for board with new"], {})
 
 
 # -- on the way --------------------------------------------------------------------------------------------------------
@@ -172,14 +187,18 @@ def test_an_inventory_that_is_refused_does_not_stand_in_the_way() -> None:
 
 
 def test_what_fails_is_tried_again_soon_and_what_works_as_configured() -> None:
-    timer = Timer(1800, lambda: delays(300))
+    timer = Timer(1800, lambda: delays(300), 5000)
     dues = []
     for _ in range(len(PAUSES) + 1):
         timer.failed(0.0)
         dues.append(timer.due)
     assert dues == [*PAUSES, 1800]
-    timer.failed(10.0, 5000.0)
-    assert timer.due == 5010, "a server that asks for patience gets it"
+    timer.failed(10.0, 4000.0)
+    assert timer.due == 4010, "a server that asks for patience gets it"
+    timer.failed(10.0, 99999.0)
+    assert timer.due == 5010, "within bounds"
+    timer.failed(10.0, 0.0)
+    assert timer.due == 70, "one that wants none at all does not"
     timer.succeeded(10.0)
     assert timer.due == 1810
     timer.failed(0.0)

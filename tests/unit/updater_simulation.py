@@ -19,8 +19,9 @@ from updater.bootenv import BootEnv, BootState
 from updater.config import Config
 from updater.daemon import Daemon
 from updater.deploymentlog import DeploymentLog
-from updater.errors import BootEnvError, DeploymentAborted, ServerError, UpdaterError
+from updater.errors import BootEnvError, DeploymentAborted, ServerError, StoreError, UpdaterError
 from updater.install.rootfs import RootfsImage
+from updater.keeper import Keeper
 from updater.machine.actions import World
 from updater.machine.reports import ServerReports
 from updater.ports import NoMarks
@@ -169,7 +170,9 @@ class Simulation:
         config = Config(boot_limit=self.boot_limit)
         log_of = cast(DeploymentLog, NoLog())
         reports = cast(ServerReports, world.reports)
-        return Daemon(config, world, store, self.session(), reports, log_of, lambda _: set())
+        env, slots = cast(BootEnv, FakeEnv(self)), cast(Slots, FakeSlots(self))
+        keeper = Keeper(store, env, slots, world.runner, world.clock)
+        return Daemon(config, world, store, self.session(), reports, log_of, lambda _: set(), keeper.look, keeper.check)
 
     def session(self) -> Session:
         return cast(Session, FakeSession(self))
@@ -227,12 +230,12 @@ class MemoryStore(Store):
         if not self._world.disk.stored:
             return Device(provides={"artifact_name": "old"})
         raw = json.loads(self._world.disk.stored)
-        return Device(raw["provides"], Update(**raw["update"]) if raw["update"] else None, untold=raw["untold"])
+        return Device(**{**raw, "update": Update(**raw["update"]) if raw["update"] else None})
 
     def save(self, device: Device, **_: bool) -> Device:
         text = json.dumps(asdict(device))
         name = device.update.state if device.update else "idle"
-        self._world.act(f"store {name}", lambda: setattr(self._world.disk, "stored", text))
+        self._world.act(f"store {name}", lambda: setattr(self._world.disk, "stored", text), StoreError)
         return device
 
 
@@ -290,6 +293,9 @@ class FakeEnv:
 
     def restore(self, origin: str) -> None:
         self._write("restore", active=origin, trial=False)
+
+    def initialise(self, slot: str) -> None:
+        self._write("initialise", active=slot, trial=False)
 
     def _write(self, name: str, **changes: Any) -> None:
         self.world.act(name, lambda: self.world.change_env(**changes), BootEnvError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,6 +36,7 @@ class UpdateModule:
     device: Device
     device_type: str
     restarts_allowed: bool = False
+    _child: Child | None = field(default=None, init=False)
     goes_on: bool = False  # the protocol knows no second download
 
     def planned(self, update: Update, _: Artifact) -> Update:
@@ -54,7 +55,11 @@ class UpdateModule:
         self.tree.make(artifact, self.device, self.device_type)
         sizes = asks_for_sizes and self._ask("ProvidePayloadFileSizes", {"": False, "No": False, "Yes": True})
         state = "DownloadWithFileSizes" if sizes else "Download"
-        Streams(self.tree.path, artifact.files(), sizes).feed(lambda: self._start(state))
+        try:
+            Streams(self.tree.path, artifact.files(), sizes).feed(lambda: self._start(state))
+        finally:
+            if self._child is not None:
+                self._log(self._child)
         self.tree.flush()
 
     def call(self, state: str) -> None:
@@ -92,13 +97,17 @@ class UpdateModule:
     def _start(self, state: str) -> Child:
         log.info("calling the update module %s with %s", self.program.name, state)
         argv = [str(self.program), state, str(self.tree.path)]
-        return Child(argv, self.clock, self.timeout, cwd=self.tree.path if self.tree.path.is_dir() else None)
+        cwd = self.tree.path if self.tree.path.is_dir() else None
+        self._child = Child(argv, self.clock, self.timeout, cwd, owner=str(self.tree.owner))
+        return self._child
 
     def _run(self, state: str) -> str:
         child = self._start(state)
-        code = child.wait()
-        if code:
+        try:
+            code = child.wait()
+        finally:
             self._log(child)
+        if code:
             raise UpdaterError(f"The update module {self.program.name} failed in {state} with status {code}.")
         return child.output
 

@@ -70,7 +70,7 @@ class RootfsImage:
             "ArtifactInstall": self._flip,
             "ArtifactVerifyReboot": self._verify_reboot,
             "ArtifactCommit": self._commit,
-            "ArtifactRollback": self._roll_back,
+            "ArtifactRollback": self.abandon,  # if it fails, the next boot is another chance
             "ArtifactVerifyRollbackReboot": self._verify_rollback,
         }
         work.get(state, lambda: None)()
@@ -82,7 +82,7 @@ class RootfsImage:
         return True
 
     def rollback_needs_reboot(self, _: Reboot) -> bool:
-        return bool(self.update.origin) and self.slots.running() != self.update.origin
+        return not self.restored()
 
     def on_trial(self) -> bool:
         return self._found(trial=True, slot=self.update.target)
@@ -134,6 +134,7 @@ class RootfsImage:
 
     def _verify_rollback(self) -> None:
         if not self.restored():
+            self.abandon()
             raise UpdaterError("The old system does not run, or is not what would boot.")
 
 

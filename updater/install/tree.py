@@ -35,6 +35,11 @@ class Tree:
 
     path: Path
 
+    @property
+    def owner(self) -> Path:
+        """The data directory that it lies in."""
+        return self.path.parents[len(PLACE.parts) - 1]
+
     def make(self, artifact: Artifact, device: Device, device_type: str) -> None:
         """A fresh tree with what a module may know of the device and the artifact, all of it durable."""
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from updater.errors import InstallRefused, StoreError, UpdaterError
+from updater.errors import InstallRefused, ServerError, StoreError, UpdaterError
 from updater.install.installer import Installer, Reboot
 from updater.machine.reports import Reports
 from updater.machine.steps import WORK, Call, Event, Outcome, Report, Script, Step
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # most starts of a device install nothing
 
 REBOOT_LIMIT = 600.0  # seconds after which a reboot that did not come counts as failed
 INCONSISTENT = "_INCONSISTENT"
+PROVIDES_LIMIT = 32 * 1024  # characters; the store holds them twice during an update
 UNTOLD_LIMIT = 20  # ends that a server which never listens can leave behind
 log = logging.getLogger(__name__)
 Done = tuple[Device, Event]
@@ -56,7 +57,8 @@ class Actions:
     def __init__(self, world: World, source: Source | None = None) -> None:
         self.world, self.source = world, source
         self._installer: Installer | None = None
-        self._stream: Stream | None = None
+        self.unreachable = False  # it was the network that failed, and not the artifact
+        self._streams: list[Stream] = []
         self._artifact: Artifact | None = None
 
     def __call__(self, step: Step, device: Device) -> Done:
@@ -84,6 +86,8 @@ class Actions:
                 artifact_group=artifact.group or "",
                 provides=apply_provides(device.provides, artifact),
             )
+            if sum(len(name) + len(value) for name, value in update.provides.items()) > PROVIDES_LIMIT:
+                raise InstallRefused("The artifact provides more than this device can remember.")
             if artifact.payload_type is None:
                 self.close()
                 return replace(device, update=update), Event.NOTHING
@@ -93,6 +97,7 @@ class Actions:
             self.world.scripts.store(artifact.scripts)
         except (UpdaterError, ArtifactError, OSError) as error:
             log.error("the artifact is refused: %s", error)
+            self.unreachable = isinstance(error, ServerError)
             self.close()
             # Nothing has been begun with a payload, so nothing is to be cleaned up.
             return replace(device, update=replace(_update(device), payload_type="")), Event.FAILED
@@ -107,8 +112,8 @@ class Actions:
         self.world.marks.put("download.begin")
         keys = verify_keys(self.world.verify_keys)
         self.world.scripts.remove()
-        self._stream = self.source.open()
-        artifact = open_artifact(self._stream, keys, device, self.world.device_type)
+        self._streams.append(self.source.open())
+        artifact = open_artifact(self._streams[0], keys, device, self.world.device_type)
         if self.source.name and artifact.name != self.source.name:
             raise InstallRefused(f"The server announced '{self.source.name}' and sent '{artifact.name}'.")
         return artifact
@@ -123,6 +128,7 @@ class Actions:
             self._installed_by(device).download(self._artifact, self.world.dialect.asks_for_sizes, progress)
         except (UpdaterError, ArtifactError, OSError) as error:  # the medium too may fail
             log.error("the download failed: %s", error)
+            self.unreachable = isinstance(error, ServerError)
             return device, Event.FAILED
         finally:
             self.close()
@@ -130,17 +136,19 @@ class Actions:
 
     def reopen(self, place: int) -> Stream:
         """The artifact anew, from byte `place` on."""
+        from updater.artifact import ArtifactError
+
         assert self.source is not None
-        size = getattr(self._stream, "size", None)
-        self.close()
-        self._stream = self.source.open(place, size)
-        return self._stream
+        size = getattr(self._streams[0], "size", None)
+        if size is None or place >= size:
+            raise ArtifactError(f"the artifact of {size} bytes cannot be gone on with at byte {place}")
+        self._streams.append(self.source.open(place, size))
+        return self._streams[-1]
 
     def close(self) -> None:
-        """Give the connection back."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        """Give the connections back."""
+        while self._streams:
+            self._streams.pop().close()
 
     def check_download(self, device: Device) -> Done:
         """After an unexpected start in a download: can it go on?"""
@@ -278,7 +286,9 @@ class Actions:
         update = _update(device)
         outcome = Outcome(update.outcome)
         if outcome is Outcome.GOOD:
-            kept = replace(device, provides=dict(update.provides), slot=update.target or device.slot, failures={})
+            # A module that brought another system says nothing of slots, so the next start has to find out.
+            slot = update.target or ("" if update.reboot == Reboot.AUTOMATIC else device.slot)
+            kept = replace(device, provides=dict(update.provides), slot=slot, failures={})
             return kept, Event.DONE
         if outcome is Outcome.ROLLED_BACK or (update.payload_type and self._installed_by(device).restored()):
             return device, Event.DONE

@@ -14,6 +14,7 @@ from updater.machine.steps import Event
 from updater.ports import Clock, Marks
 from updater.server.session import UNAUTHORIZED, Session
 
+LOG_TRIES = 3
 WORTH_ANOTHER_TRY = (UNAUTHORIZED, 408, 429)  # not let in at present, too slow, too often
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class ServerReports:
     retry_poll: float
     retry_count: int
     deployment_log: Callable[[str], list[dict[str, str]]] = lambda _: []
+    longest: float = float("inf")  # seconds that a server may ask to wait
 
     def tell(self, deployment: str, status: str, *, must: bool) -> Event:
         pauses = delays(self.retry_poll, self.retry_count)
@@ -67,7 +69,7 @@ class ServerReports:
                     log.warning("the server did not take the status '%s': %s", status, error)
                     return Event.FAILED if must else Event.DONE
                 log.warning("the status '%s' waits: %s", status, error)
-                self.clock.sleep(error.retry_after or pause)
+                self.clock.sleep(self._pause(error, pause))
 
     def tell_the_end(self, deployment: str, final: str) -> bool:
         pauses = delays(self.retry_poll, self.retry_count)
@@ -77,24 +79,41 @@ class ServerReports:
                 log.error("the server does not hear of deployment %s for now: %s", deployment, error)
                 return False
             log.warning("the report waits: %s", error)
-            self.clock.sleep(error.retry_after or pause)
+            self.clock.sleep(self._pause(error, pause))
         return True
+
+    def _pause(self, error: ServerError, pause: float) -> float:
+        return max(pause, min(error.retry_after or 0.0, self.longest))
 
     def tell_once(self, deployment: str, final: str) -> ServerError | None:
         """One try to report an end, with the log of a failure; what is in the way if that may pass."""
         try:
             self.marks.put(f"report.{final}")
             self.session.status(deployment, final)
-            messages = self.deployment_log(deployment) if final == "failure" else []
-            if messages:  # servers refuse an empty log
-                self.session.send_log(deployment, messages)
         except DeploymentAborted as error:
             log.warning("%s", error)
         except ServerError as error:
             if not _refused(error):
                 return error
             log.error("the server does not take the report: %s", error)
+        else:
+            self._send_log(deployment, final)
         return None
+
+    def _send_log(self, deployment: str, final: str) -> None:
+        """A help for people; the status has been told, and must not be told again for it."""
+        messages = self.deployment_log(deployment) if final == "failure" else []
+        if not messages:  # servers refuse an empty log
+            return
+        for pause in (*delays(self.retry_poll, LOG_TRIES), None):
+            try:
+                self.session.send_log(deployment, messages)
+                return
+            except ServerError as error:
+                log.warning("the log of deployment %s was not taken: %s", deployment, error)
+                if pause is None or _refused(error):
+                    return
+                self.clock.sleep(self._pause(error, pause))
 
 
 def _refused(error: ServerError) -> bool:

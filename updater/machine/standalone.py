@@ -35,8 +35,9 @@ STANDALONE = Dialect(
         (S.CHECK_COMMIT,        E.AGAIN):   S.HOLD_COMMIT,
         (S.HOLD_COMMIT_LEAVE,   E.DONE):    S.COMMIT_LEAVE,
         (S.HOLD_COMMIT_LEAVE,   E.FAILED):  S.COMMIT_LEAVE_ERROR,
-        (S.ROLLBACK_LEAVE,      E.DONE):    S.ROLLED_BACK,
-        (S.ROLLBACK_LEAVE,      E.FAILED):  S.ROLLED_BACK,
+        # Whether a reboot is needed is said, but a person makes it.
+        (S.CHECK_ROLLBACK_REBOOT, E.DONE):  S.ROLLED_BACK,
+        (S.CHECK_ROLLBACK_REBOOT, E.FAILED): S.ROLLED_BACK,
         (S.CLEANUP,             E.DONE):    S.IDLE,
         (S.CLEANUP,             E.FAILED):  S.IDLE,
     },

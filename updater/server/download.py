@@ -32,6 +32,7 @@ class Download:
         start: the first byte that is wanted; not 0 only with `size`.
         size: of the whole artifact, if it is known; an artifact of another size is refused.
         relink: gives a fresh address of the same artifact when the present one is no longer taken.
+        eager: take a fresh address also before the first byte: the present one is from an earlier life.
 
     Raises (from `read`):
         ServerError: the pauses are used up, the server's answers do not fit together, or (with `status` 403, 404 or
@@ -48,12 +49,13 @@ class Download:
         start: int = 0,
         size: int | None = None,
         relink: Callable[[], str] | None = None,
+        eager: bool = False,
     ) -> None:
         if start and (size is None or start > size):
             raise ValueError(f"A download cannot begin at byte {start} of {size}.")
         self._connector, self._uri, self._clock, self._pauses = connector, uri, clock, pauses
         self._place, self._size = start, size
-        self._relink, self._relinks = relink, 0
+        self._relink, self._relinks, self._eager = relink, 0, eager
         self._response: Response | None = None
 
     @property
@@ -102,7 +104,12 @@ class Download:
     def _again(self, error: ServerError) -> None:
         """Get ready for another try, or raise the reason why there is none."""
         self.close()
-        if self._relink is not None and self._place and error.status in EXPIRED and self._relinks < RELINKS:
+        if (
+            self._relink is not None
+            and (self._place or self._eager)
+            and error.status in EXPIRED
+            and self._relinks < RELINKS
+        ):
             self._relinks += 1
             try:
                 self._uri = self._relink()
