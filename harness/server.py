@@ -27,6 +27,7 @@ START_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
 USER = "bootproof"
 API = "/api/management/v1"
+FINISHED = 422  # what is asked of a deployment that has ended
 
 
 class Server:
@@ -99,6 +100,12 @@ class Server:
         reply = self._call("POST", "/deployments/deployments", json=wanted)
         return reply.headers["Location"].rsplit("/", 1)[1]
 
+    def abort(self, deployment: str) -> bool:
+        """Take a deployment back; False if it has ended already."""
+        path = f"/deployments/deployments/{deployment}/status"
+        reply = self._call("PUT", path, allow=(FINISHED,), json={"status": "aborted"})
+        return reply.status_code != FINISHED
+
     def record(self, deployment: str, device: str) -> ServerRecord:
         """What the server was told about a deployment, in order."""
         for entry in self._call("GET", f"/deployments/deployments/{deployment}/devices").json():
@@ -113,8 +120,12 @@ class Server:
 
     def artifact_name(self, device: str) -> str | None:
         """The name of what runs, as the device's inventory has it; None if the device has never said."""
+        return self.attributes(device).get("artifact_name")
+
+    def attributes(self, device: str) -> dict[str, str]:
+        """The device's inventory, as it has last sent it."""
         attributes = self._call("GET", f"/inventory/devices/{device}").json().get("attributes", ())
-        return next((str(one["value"]) for one in attributes if one["name"] == "artifact_name"), None)
+        return {str(one["name"]): str(one["value"]) for one in attributes}
 
     def log(self, deployment: str, device: str) -> str:
         """The deployment log that the device has sent."""
@@ -135,12 +146,14 @@ class Server:
         finally:
             secret.unlink()
 
-    def _call(self, method: str, path: str, *, version: str = "", **options: Any) -> requests.Response:
+    def _call(
+        self, method: str, path: str, *, version: str = "", allow: tuple[int, ...] = (), **options: Any
+    ) -> requests.Response:
         base = f"/api/management/{version}" if version else API
         try:
             reply = self._http.request(method, self.url + base + path, timeout=ANSWER_SECONDS, **options)
         except requests.RequestException as error:
             raise HostProblem(f"The server does not answer: {error}", "See server.log in the run folder.") from error
-        if not reply.ok:
+        if not reply.ok and reply.status_code not in allow:
             raise HostProblem(f"The server refused {method} {path} with {reply.status_code}: {reply.text[:200]}")
         return reply

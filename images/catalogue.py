@@ -16,6 +16,7 @@ from images.mutants import mutant
 from images.packages import Packages
 from images.recipes import recipe
 from images.release import DEVICE_TYPE, Artifact, Keys, Release
+from images.samples import Sample, Spoiled
 from images.stage import HERE, Workshop
 from images.uboot import UBoot
 
@@ -78,9 +79,13 @@ class Catalogue:
         """The name that the server knows a version by."""
         return recipe(version).artifact_name
 
-    def verify_key(self) -> bytes:
-        """The public key that a board trusts, as PEM."""
-        return (self.workshop.get(Keys()) / "release.pub.pem").read_bytes()
+    def verify_key(self, signer: str = "release") -> bytes:
+        """The public key of a signer, as PEM; unless stated, of the one that a board trusts."""
+        return (self.workshop.get(Keys()) / f"{signer}.pub.pem").read_bytes()
+
+    def sample(self, signer: str | None, spoiled: Spoiled = None) -> Path:
+        """A small `.mender` file whose image boots nothing: for what is decided before it is started."""
+        return self.workshop.get(Sample(signer, spoiled)) / "sample.mender"
 
     def _release(self, version: str) -> Release:
         recipe(version)

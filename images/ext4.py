@@ -25,11 +25,15 @@ INODES = 4096
 
 @dataclass(frozen=True)
 class Edit:
-    """Put `content` at `path` (absolute, its directory exists); None removes the file."""
+    """Put `content` at `path` (absolute); None removes the file.
+
+    Its directory must exist, unless the edit `makes_directory`.
+    """
 
     path: str
     content: bytes | None
     mode: int = 0o644
+    makes_directory: bool = False
 
 
 def make(tree: Path, image: Path, *, size: int, uuid: str, label: str, journal: bool) -> None:
@@ -75,7 +79,7 @@ def freeze_times(image: Path) -> None:
 def edit(image: Path, edits: Sequence[Edit]) -> None:
     """Apply `edits` to the file system in `image`, in order."""
     with tempfile.TemporaryDirectory() as scratch:
-        commands = []
+        commands = _new_directories(image, edits)
         for number, change in enumerate(edits):
             commands.append(f"rm {change.path}")
             if change.content is None:
@@ -84,12 +88,26 @@ def edit(image: Path, edits: Sequence[Edit]) -> None:
             source.write_bytes(change.content)
             source.chmod(change.mode)
             commands += [f"write {source} {change.path}", f"sif {change.path} mode {0o100000 | change.mode:#o}"]
-            commands += [f"sif {change.path} {field} 0" for field in ("uid", "gid")]
-            commands += [f"sif {change.path} {field} @{EPOCH}" for field in ("ctime", "atime", "mtime", "crtime")]
+            commands += _as_made(change.path)
         said = _debugfs(image, commands)
     missing = [line for line in said.splitlines() if "write:" in line or ("not found" in line and "rm" not in line)]
     if missing:
         raise ValueError(f"{image} could not be edited: {missing[0]}")
+
+
+def _new_directories(image: Path, edits: Sequence[Edit]) -> list[str]:
+    """The commands that make the directories which `edits` make and the image has not."""
+    commands = []
+    for directory in sorted({str(Path(one.path).parent) for one in edits if one.makes_directory}):
+        if "Inode:" not in run(["debugfs", "-R", f"stat {directory}", image]):
+            commands += [f"mkdir {directory}", f"sif {directory} mode {0o40755:#o}", *_as_made(directory)]
+    return commands
+
+
+def _as_made(path: str) -> list[str]:
+    """The commands that give something new root as its owner, and the times that everything has."""
+    times = [f"sif {path} {field} @{EPOCH}" for field in ("ctime", "atime", "mtime", "crtime")]
+    return [*(f"sif {path} {field} 0" for field in ("uid", "gid")), *times]
 
 
 def read(image: Path, path: str) -> bytes | None:
@@ -100,16 +118,21 @@ def read(image: Path, path: str) -> bytes | None:
         return target.read_bytes() if target.exists() else None
 
 
+def replay(image: Path) -> str:
+    """Bring what is in the journal to its place, as mounting would; changes `image`, returns what e2fsck said."""
+    return run(["e2fsck", "-p", "-E", "journal_only", image], ok=(0, 1, 4, 8))
+
+
 def complaints(image: Path) -> list[str]:
     """What e2fsck finds wrong once the journal has been replayed; changes `image`, empty when all is well.
 
     The counts of free blocks and inodes in the superblock are not complained of: ext4 writes them when it is unmounted,
     and every kernel counts anew after a cut.
     """
-    replay = run(["e2fsck", "-p", "-E", "journal_only", image], ok=(0, 1, 4, 8))
+    said = replay(image)
     check = run(["e2fsck", "-f", "-n", image], ok=(0, 4, 8, 12))
     wrong = re.compile(r"(corrupt|invalid|error|Bad magic|could not)", re.IGNORECASE)
-    found = [line for line in replay.splitlines() if wrong.search(line)]
+    found = [line for line in said.splitlines() if wrong.search(line)]
     before = ""
     for line in filter(None, check.splitlines()):
         problem = f"{before} {line}" if QUESTION.fullmatch(line) else line

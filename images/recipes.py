@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from images import ext4
 from images.errors import ImageError
 from images.ext4 import Edit
 from images.layout import MIB, SLOT_BYTES
+from images.statescripts import artifact_scripts, rootfs_scripts
 
 NAME_FILE = "/etc/mender/artifact_info"
 HANGING_INIT = b"#!/bin/sh\necho 'bootproof: init hangs' >/dev/console\nwhile :; do sleep 3600; done\n"
@@ -29,12 +30,16 @@ Materials = Callable[[str], Path]  # name of a file that the kernel stage makes 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a version: edits of the base, then a new size (bytes) if one is named."""
+    """What makes a version: edits of the base, then a new size (bytes) if one is named.
+
+    Its artifact carries `scripts`, by name.
+    """
 
     name: str
     says: str
     edits: Callable[[Materials], Sequence[Edit]] = lambda _: ()
     size: int | None = None
+    scripts: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def artifact_name(self) -> str:
@@ -62,6 +67,10 @@ def _no_network(_: Materials) -> Sequence[Edit]:
     return [Edit("/etc/init.d/network", SILENT_NETWORK, 0o755)]
 
 
+def _scripted(name: str, says: str, version: str = "3") -> Recipe:
+    return Recipe(name, says, edits=lambda _: rootfs_scripts(version), scripts=artifact_scripts())
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -74,6 +83,9 @@ RECIPES = {
         Recipe("no-network", "it does not bring its network up", edits=_no_network),
         Recipe("no-updater", "its updater cannot start", edits=lambda _: [Edit(CONFIGURATION, BROKEN_CONFIGURATION)]),
         Recipe("too-big", "one sector larger than a slot", size=SLOT_BYTES + 512),
+        _scripted("scripted-b", "with state scripts that do as they are told"),
+        _scripted("scripted-c", "another one with such scripts"),
+        _scripted("scripts-unknown", "its state scripts are of an unknown version", version="1000"),
         Recipe("truncated", "its file system ends too early", size=TRUNCATED_BYTES),
     )
 }  # fmt: skip

@@ -19,29 +19,36 @@ from updater.artifact import load_private_key, write_rootfs_artifact
 DEVICE_TYPE = "virt-a64"
 ARTIFACT_FORMAT = HERE.parent / "updater" / "artifact"
 COMPRESS_LEVEL = 5  # as small as is needed, in half the time of the best
+RESTART_EVERY = 1024 * 1024  # bytes between two places where a broken download can go on; mender-artifact has as many
 
 
 @dataclass(frozen=True)
 class Keys(Stage):
-    """Makes the key pairs `release` (whose artifacts a board takes) and `stranger` (whose it must refuse)."""
+    """Makes the key pairs `release` (whose artifacts a board takes) and `stranger` (whose it must refuse).
+
+    Those of RSA have these names alone, those of ECDSA end in `-ec`.
+    """
 
     name: ClassVar[str] = "keys"
     says: ClassVar[str] = "Making signing keys"
 
     def inputs(self) -> dict[str, Any]:
-        return {"kind": "rsa-3072"}
+        return {"kinds": ["rsa-3072", "ec-p256"]}
 
     def build(self, into: Path, _: Workshop) -> None:
         from cryptography.hazmat.primitives import serialization as form
-        from cryptography.hazmat.primitives.asymmetric import rsa
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-        for name in ("release", "stranger"):
-            key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
+        def write(name: str, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
             private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
             public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
             (into / f"{name}.pem").write_bytes(private)
             (into / f"{name}.pem").chmod(0o600)
             (into / f"{name}.pub.pem").write_bytes(public)
+
+        for name in ("release", "stranger"):
+            write(name, rsa.generate_private_key(public_exponent=65537, key_size=3072))
+            write(f"{name}-ec", ec.generate_private_key(ec.SECP256R1()))
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Release(Stage):
     kernel: Kernel = Kernel()
     name: ClassVar[str] = "release"
     says: ClassVar[str] = "Deriving version"
-    code: ClassVar[tuple[str, ...]] = ("recipes.py", "ext4.py")
+    code: ClassVar[tuple[str, ...]] = ("recipes.py", "statescripts.py", "ext4.py")
 
     @property
     def label(self) -> str:
@@ -99,17 +106,20 @@ class Artifact(Stage):
     def inputs(self) -> dict[str, Any]:
         return {
             "release": self.release.key, "signer": self.signer, "keys": self.keys.key,
-            "format": tree_digest([ARTIFACT_FORMAT]), "level": COMPRESS_LEVEL,
+            "format": tree_digest([ARTIFACT_FORMAT]), "level": COMPRESS_LEVEL, "restart_every": RESTART_EVERY,
         }  # fmt: skip
 
     def build(self, into: Path, workshop: Workshop) -> None:
         key = load_private_key((workshop.get(self.keys) / f"{self.signer}.pem").read_bytes())
+        version = recipe(self.release.version)
         with (into / self.file).open("wb") as out:
             write_rootfs_artifact(
                 out,
                 image=workshop.get(self.release) / "rootfs.ext4",
-                name=recipe(self.release.version).artifact_name,
+                name=version.artifact_name,
                 device_types=[DEVICE_TYPE],
                 compress_level=COMPRESS_LEVEL,
+                restart_every=RESTART_EVERY,
                 signing_key=key,
+                scripts=version.scripts,
             )

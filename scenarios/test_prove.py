@@ -16,7 +16,7 @@ def test_prove(lab: Lab) -> None:
         says="Cut while the inactive slot is written",
     )
     lab.power_on()
-    lab.claim("old")
+    lab.claim("new")
 
     lab.deploy("c")
     lab.cut_power(mark("install.flipped"), lose="unflushed", says="Cut after the boot flag has flipped")

@@ -13,7 +13,7 @@ QEMU = "qemu-system-aarch64"
 
 def command_line(spec: BoardSpec, wiring: Wiring) -> tuple[str, ...]:
     """All words of the command, the program first."""
-    return (QEMU, *_machine(spec), *_media(spec, wiring), *_network(spec), *_lines(wiring))
+    return (QEMU, *_machine(spec), *_media(spec, wiring), *_network(spec), *_stick(spec), *_lines(wiring))
 
 
 def _machine(spec: BoardSpec) -> Iterator[str]:
@@ -70,6 +70,14 @@ def _network(spec: BoardSpec) -> Iterator[str]:
     """User network; SSH is reached on a port of the loopback that QEMU chooses."""
     yield from ("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:0-:{SSH_PORT}")
     yield from ("-device", f"virtio-net-pci,netdev=net,id=nic,mac={spec.mac},romfile=")
+
+
+def _stick(spec: BoardSpec) -> Iterator[str]:
+    """A disk that comes last, so that the others keep their names; what is written to it is in no log."""
+    if spec.stick is not None:
+        server = {"server__type": "unix", "server__path": spec.stick}
+        yield from _blockdev(driver="nbd", node_name="stick", read_only="on", **server)
+        yield from ("-device", "virtio-blk-pci,drive=stick,serial=stick")
 
 
 def _lines(wiring: Wiring) -> Iterator[str]:

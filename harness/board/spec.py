@@ -24,6 +24,7 @@ class BoardSpec:
     mac: str = "52:54:00:b0:07:01"
     watchdog: bool = True
     layout: Layout = LAYOUT
+    stick: Path | None = None  # socket of a memory stick that is plugged in, if there is one
 
 
 @dataclass(frozen=True)

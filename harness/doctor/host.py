@@ -23,6 +23,7 @@ MORE_PROGRAMS = {
     "dtc": "device-tree-compiler",
     "flex": "flex",
     "gcc": "gcc",
+    "qemu-nbd": "qemu-utils",
     "qemu-system-aarch64": "qemu-system-arm",
     "setpriv": "util-linux",
     "ssh": "openssh-client",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network between board and server: a relay on the loopback that can break."""
+"""The network between board and server: a relay on the loopback that can break, fall silent, or hold its breath."""
 
 from __future__ import annotations
 
@@ -8,13 +8,28 @@ import selectors
 import socket
 import struct
 import threading
+from collections.abc import Callable
+from enum import Enum
 
 CHUNK = 65536
+LOOK_SECONDS = 0.02  # between looks at the state of a line on which nothing moves
 LINGER_RESET = struct.pack("ii", 1, 0)
 
 
+class State(Enum):
+    """How the line is."""
+
+    UP = "up"
+    DOWN = "down"  # connections are reset, and new ones as soon as they are made
+    SILENT = "silent"  # connections stay open, and never again does a byte pass on those that were open meanwhile
+
+
 class Relay:
-    """Forwards connections to `target` (a loopback port).  Made broken by `break_after`, mended by `heal`."""
+    """Forwards connections to `target` (a loopback port), as long as the line is up.
+
+    `broke` is set when what `break_after` asked for has happened; `turned_away` counts connections that were tried
+    since the line was last up.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -22,27 +37,61 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._limit: int | None = None
-        self._down = False
-        self.broke = threading.Event()  # did the fault fire?
+        self._then = State.DOWN  # what the limit leads to
+        self._state = State.UP
+        self._breaks, self._last = 0, State.UP  # how often it has left UP, and for what
+        self._reached: Callable[[], bool] | None = None
+        self._go = threading.Event()
+        self.turned_away = 0
+        self.broke = threading.Event()
         threading.Thread(target=self._accept, name="relay", daemon=True).start()
 
-    def break_after(self, received: int) -> None:
-        """Reset the connection that has brought the board `received` bytes, and refuse others until healed."""
+    # -- what can be done to it ------------------------------------------------------------------------------------
+
+    def break_after(self, received: int, then: State = State.DOWN) -> None:
+        """Break the line when one connection has brought the board `received` bytes; it stays so until healed."""
         with self._lock:
-            self._limit = received
+            self._limit, self._then = received, then
             self.broke.clear()
 
-    def heal(self) -> None:
-        """Let everything through again."""
+    def go(self, state: State) -> None:
+        """Be down or silent from now on, until healed."""
         with self._lock:
-            self._limit, self._down = None, False
+            self._leave(state)
+
+    def heal(self) -> None:
+        """Let everything through again, on new connections."""
+        with self._lock:
+            self._limit, self._state = None, State.UP
+
+    @property
+    def broken(self) -> bool:
+        """Whether the line is down or silent."""
+        return self._state is not State.UP
+
+    def hold_when(self, reached: Callable[[], bool]) -> None:
+        """Hold what the board sends from the moment on that `reached` says yes, until `release`.
+
+        It is asked, by any thread, before anything of the board's is passed on; so the server hears nothing that the
+        board sent after that moment.
+        """
+        self._go = threading.Event()
+        self._reached = reached
+
+    def release(self) -> None:
+        """Pass on what was held, if the line is up."""
+        self._reached = None
+        self._go.set()
 
     def close(self) -> None:
         """Stop taking connections."""
+        self.release()
         # Closing alone would leave the thread in accept(), and the port open for one more.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    # -- one connection ----------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
         while True:
@@ -53,30 +102,37 @@ class Relay:
             threading.Thread(target=self._serve, args=(board,), name="relay", daemon=True).start()
 
     def _serve(self, board: socket.socket) -> None:
-        with board:
-            if self._down:
-                _reset(board)
+        with board, contextlib.suppress(OSError):
+            with self._lock:
+                state, breaks = self._state, self._breaks
+                self.turned_away += state is not State.UP
+            if state is not State.UP:
+                _drop(board, state)
                 return
             try:
                 server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 _reset(board)
                 return
-            with server, contextlib.suppress(OSError):
-                self._pump(board, server)
+            with server:
+                self._pump(board, server, breaks)
 
-    def _pump(self, board: socket.socket, server: socket.socket) -> None:
-        """Carry bytes both ways until both ends are done or the limit is reached."""
+    def _pump(self, board: socket.socket, server: socket.socket, breaks: int) -> None:
+        """Carry bytes both ways until both ends are done, or the line has broken once more than `breaks` times."""
         received = 0
         other = {board: server, server: board}
         with selectors.DefaultSelector() as ready:
             for end in other:
                 ready.register(end, selectors.EVENT_READ)
             while ready.get_map():
-                for key, _ in ready.select():
+                for key, _ in ready.select(LOOK_SECONDS):
                     source = key.fileobj
                     assert isinstance(source, socket.socket)
                     data = source.recv(CHUNK)
+                    if source is board:
+                        self._wait_for_leave()
+                    if self._breaks != breaks:
+                        continue
                     if not data:
                         ready.unregister(source)
                         with contextlib.suppress(OSError):
@@ -84,19 +140,35 @@ class Relay:
                         continue
                     received += len(data) if source is server else 0
                     other[source].sendall(data)
-                if self._exceeded(received):
-                    _reset(board)
+                if self._has_broken(received, breaks):
+                    _drop(board, self._last)
                     return
 
-    def _exceeded(self, received: int) -> bool:
+    def _wait_for_leave(self) -> None:
+        reached, go = self._reached, self._go
+        if reached is not None and reached():
+            go.wait()
+
+    def _has_broken(self, received: int, breaks: int) -> bool:
         with self._lock:
-            if self._down:
-                return True
-            if self._limit is None or received < self._limit:
-                return False
-            self._down = True
-            self.broke.set()
-            return True
+            if self._breaks == breaks and self._limit is not None and received >= self._limit:
+                self._leave(self._then)
+                self.broke.set()
+            return self._breaks != breaks
+
+    def _leave(self, state: State) -> None:
+        self._state = self._last = state
+        self._limit, self.turned_away = None, 0
+        self._breaks += 1
+
+
+def _drop(board: socket.socket, state: State) -> None:
+    """Reset a connection, as a broken line does; or leave it open and dead, until the board gives it up."""
+    if state is State.DOWN:
+        _reset(board)
+        return
+    while board.recv(CHUNK):
+        pass
 
 
 def _reset(connection: socket.socket) -> None:

@@ -14,7 +14,7 @@ class Moment:
     """The `count`-th write to the area `to` after the marks `after`, in this order (0: at the last of them itself).
 
     Areas are the windows and partitions of the layout, and `passive`: the slot that does not run.  Or, if `shows` is
-    set, when the console shows that pattern (`after` is then not looked at).
+    set, when the console shows that pattern (`after` is then not looked at).  With nothing set it is now.
     """
 
     after: tuple[str, ...] = ()
@@ -27,6 +27,8 @@ class Moment:
             return f"when the console shows '{self.shows}'"
         steps = [f"after the step '{name}'" for name in reversed(self.after)]
         if self.count == 0:
+            if not steps:
+                return "now"
             return " ".join([f"at the step '{self.after[-1]}'", *steps[1:]])
         return " ".join([f"after write {self.count} to {self.to}", *steps])
 
@@ -51,6 +53,11 @@ def console(pattern: str) -> Moment:
     This is as exact as this machine is quick: for a moment between two writes of the board take a mark.
     """
     return Moment(shows=pattern)
+
+
+def now() -> Moment:
+    """At once."""
+    return Moment()
 
 
 class Watch:

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the data partition is whole: its file system, and the files that were put there before.
+"""The data partition: whether its file system and the files that were put there before are whole, and what it holds.
 
-Owns that question only.  Works on a scratch copy, because replaying a journal writes; the medium stays as it was.
+Owns these questions only.  Works on a scratch copy, because replaying a journal writes; the medium stays as it was.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.judge.medium import Medium
 from images import ext4
 from images.layout import Layout
+from images.nodes import Node, read_nodes
 
 PARTITION = "data"
 
@@ -22,15 +24,28 @@ def complaints(medium: Medium, layout: Layout, expected: Mapping[str, bytes]) ->
 
     `expected` are the files (path within the partition -> content) that must be there, byte for byte.
     """
-    place = layout.partition(PARTITION)
-    with tempfile.TemporaryDirectory() as scratch:
-        image = Path(scratch, "data.img")
-        medium.write_to(image, place.start, place.size)
+    with _copy(medium, layout) as image:
         said = (line.replace(str(image), PARTITION) for line in ext4.complaints(image))
         found = [f"The file system on the data partition is damaged: {line}" for line in said]
         for path, content in expected.items():
             found += _missing(path, content, ext4.read(image, "/" + path.lstrip("/")))
     return found
+
+
+def nodes(medium: Medium, layout: Layout, *tops: str) -> dict[str, Node]:
+    """All that is at and below these paths of the data partition, as whoever mounts it would find it."""
+    with _copy(medium, layout) as image:
+        ext4.replay(image)
+        return {path: node for top in tops for path, node in read_nodes(image, top).items()}
+
+
+@contextlib.contextmanager
+def _copy(medium: Medium, layout: Layout) -> Iterator[Path]:
+    place = layout.partition(PARTITION)
+    with tempfile.TemporaryDirectory() as scratch:
+        image = Path(scratch, "data.img")
+        medium.write_to(image, place.start, place.size)
+        yield image
 
 
 def _missing(path: str, expected: bytes, content: bytes | None) -> list[str]:

@@ -13,6 +13,12 @@ from harness.judge.bootenv import Environment, Slot
 
 SAYS_NEW = ("success", "already-installed")
 SAYS_OLD = ("failure", "aborted")
+INCONSISTENT = "_INCONSISTENT"  # behind an artifact's name; Mender's
+
+
+def inconsistent(name: str) -> str:
+    """What a device calls itself if it runs that artifact and not all went well with it."""
+    return name.removesuffix(INCONSISTENT) + INCONSISTENT
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from harness.judge.bootenv import SLOTS, Environment, Slot
 from harness.judge.bootmodel import NextBoot, next_boot
-from harness.judge.evidence import SAYS_NEW, SAYS_OLD, Evidence, ServerRecord
+from harness.judge.evidence import SAYS_NEW, SAYS_OLD, Evidence, ServerRecord, inconsistent
 
-Expectation = Literal["old", "new", "either"]
+# "inconsistent": NEW is kept and something failed afterwards, so the server is told failure and the name says so.
+Expectation = Literal["old", "new", "either", "inconsistent"]
 
 
 class Outcome(Enum):
@@ -83,15 +84,33 @@ def judge_cut(evidence: Evidence, *, commit_reported: bool | None = None) -> Ver
         findings.append(_allowed(evidence, boot, image, commit_reported))
     if evidence.server and evidence.server.status in SAYS_NEW and image is not None:
         findings.append(_kept(evidence, boot, image))
-    return _verdict(evidence, [*findings, _partitions(evidence), _console(evidence)])
+    return conclude(evidence, [*findings, _partitions(evidence), _console(evidence)])
 
 
 def judge_settled(evidence: Evidence, *, expect: Expectation) -> Verdict:
     """The verdict on a board that has stopped changing by itself, or that should have."""
+    findings = at_rest(evidence)
+    image = evidence.slots.get(evidence.running) if evidence.running else None
+    if image in (evidence.old, evidence.new):
+        findings.append(_expected(evidence, image, expect))
+        if evidence.server:
+            findings += [_agrees(evidence, evidence.server, image, expect), told_once(evidence.server)]
+            if evidence.server.artifact_name is not None:
+                findings.append(_name(evidence, evidence.server.artifact_name, image, expect))
+    if image == evidence.new and image != evidence.old:
+        findings.append(_beside(evidence))
+    return conclude(evidence, [*findings, *whole_media(evidence)])
+
+
+# -- what every verdict on a settled board rests on --------------------------------------------------------------------
+
+
+def at_rest(evidence: Evidence) -> list[Finding]:
+    """The board has stopped changing, and runs a known system that it will run again."""
     active = replace(evidence.environment, defaults=evidence.defaults)
     boot = next_boot(evidence.environment, evidence.defaults)
-    findings = [
-        _finding(
+    return [
+        decide(
             "settled", evidence.settled, "The board settled in time.", "The board went on changing until time was up."
         ),
         _environment(evidence),
@@ -99,31 +118,25 @@ def judge_settled(evidence: Evidence, *, expect: Expectation) -> Verdict:
         _whole(evidence, replace(boot, slot=active.slot) if boot.slot else boot),
         _runs(evidence, active.slot),
     ]
-    image = evidence.slots.get(evidence.running) if evidence.running else None
-    if image in (evidence.old, evidence.new):
-        findings.append(_expected(evidence, image, expect))
-        if evidence.server:
-            findings += [_agrees(evidence, evidence.server.status, image), _told_once(evidence.server)]
-            if evidence.server.artifact_name is not None:
-                findings.append(_name(evidence, evidence.server.artifact_name, image))
-    if image == evidence.new and image != evidence.old:
-        findings.append(_beside(evidence))
-    findings += [
+
+
+def whole_media(evidence: Evidence) -> list[Finding]:
+    """What has nothing to do with versions: the table, the owner's files, and what the console shows."""
+    return [
         _partitions(evidence),
         _quiet("data", "The data partition is whole.", evidence.data_complaints),
         _console(evidence),
     ]
-    return _verdict(evidence, findings)
 
 
-def _verdict(evidence: Evidence, findings: Iterable[Finding]) -> Verdict:
+def conclude(evidence: Evidence, findings: Iterable[Finding]) -> Verdict:
     checked = tuple(findings)
     if not all(finding.holds for finding in checked):
         return Verdict(Outcome.VIOLATED, checked, evidence.doubts)
     return Verdict(Outcome.INCONCLUSIVE if evidence.doubts else Outcome.HELD, checked, evidence.doubts)
 
 
-def _finding(rule: str, holds: bool, held: str, violated: str) -> Finding:
+def decide(rule: str, holds: bool, held: str, violated: str) -> Finding:
     return Finding(rule, holds, held if holds else violated)
 
 
@@ -132,7 +145,7 @@ def _quiet(rule: str, held: str, complaints: Sequence[str]) -> Finding:
 
 
 def _environment(evidence: Evidence) -> Finding:
-    return _finding(
+    return decide(
         "environment",
         evidence.environment.active is not None,
         "U-Boot finds a valid environment.",
@@ -156,13 +169,13 @@ def _fallback(evidence: Evidence, boot: NextBoot) -> Finding:
     image = evidence.slots.get(boot.second)
     subject = f"Slot {boot.second.upper()}, which U-Boot falls back to,"
     held, violated = f"{subject} is {image}, byte for byte.", f"{subject} is not {evidence.old}."
-    return _finding("fallback", image == evidence.old, held, violated)
+    return decide("fallback", image == evidence.old, held, violated)
 
 
 def _image_in(rule: str, verb: str, evidence: Evidence, slot: Slot) -> Finding:
     image = evidence.slots.get(slot)
     subject = f"Slot {slot.upper()}, which U-Boot {verb},"
-    return _finding(
+    return decide(
         rule,
         image in (evidence.old, evidence.new),
         f"{subject} is {image}, byte for byte.",
@@ -174,7 +187,7 @@ def _allowed(evidence: Evidence, boot: NextBoot, image: str, commit_reported: bo
     final = image == evidence.new != evidence.old and not boot.trial
     if final and commit_reported:
         return Finding("commit", True, f"{evidence.new} was made final after the server had been told that it runs.")
-    return _finding(
+    return decide(
         "commit",
         not final,
         f"{evidence.new} is not final yet.",
@@ -183,7 +196,7 @@ def _allowed(evidence: Evidence, boot: NextBoot, image: str, commit_reported: bo
 
 
 def _kept(evidence: Evidence, boot: NextBoot, image: str) -> Finding:
-    return _finding(
+    return decide(
         "kept",
         image == evidence.new and not boot.trial,
         f"The server was told success, and {evidence.new} is final.",
@@ -192,13 +205,13 @@ def _kept(evidence: Evidence, boot: NextBoot, image: str) -> Finding:
 
 
 def _no_trial(active: Environment) -> Finding:
-    return _finding("trial", not active.upgrade_available, "No update is on trial.", "An update is still on trial.")
+    return decide("trial", not active.upgrade_available, "No update is on trial.", "An update is still on trial.")
 
 
 def _runs(evidence: Evidence, active: Slot | None) -> Finding:
     running = f"slot {evidence.running.upper()}" if evidence.running else "nothing"
     name = f"slot {active.upper()}" if active else "no slot"
-    return _finding(
+    return decide(
         "running",
         active is not None and evidence.running == active,
         f"The active slot runs: {running}.",
@@ -207,8 +220,8 @@ def _runs(evidence: Evidence, active: Slot | None) -> Finding:
 
 
 def _expected(evidence: Evidence, image: str | None, expect: Expectation) -> Finding:
-    wanted = {"old": (evidence.old,), "new": (evidence.new,), "either": (evidence.old, evidence.new)}[expect]
-    return _finding(
+    wanted = {"old": (evidence.old,), "either": (evidence.old, evidence.new)}.get(expect, (evidence.new,))
+    return decide(
         "expected",
         image in wanted,
         f"{image} runs, as expected.",
@@ -216,27 +229,33 @@ def _expected(evidence: Evidence, image: str | None, expect: Expectation) -> Fin
     )
 
 
-def _agrees(evidence: Evidence, status: str | None, image: str | None) -> Finding:
-    allowed = SAYS_NEW * (image == evidence.new) + SAYS_OLD * (image == evidence.old)
+def _agrees(evidence: Evidence, server: ServerRecord, image: str | None, expect: Expectation) -> Finding:
+    status = server.status
     if status not in SAYS_NEW + SAYS_OLD:
         told = f"was last told '{status}'" if status else "was never told anything"
         return Finding("server", False, f"The server {told}, which is no final status.")
-    says = f"The server was told '{status}', and {image} runs."
-    return Finding("server", status in allowed, says)
+    allowed = SAYS_OLD * (image == evidence.old)
+    if image == evidence.new:
+        allowed += ("failure",) if expect == "inconsistent" else SAYS_NEW
+        # What is taken back once the server has heard that NEW is about to be kept is taken back too late.
+        allowed += ("aborted",) * server.commit_reported
+    return Finding("server", status in allowed, f"The server was told '{status}', and {image} runs.")
 
 
-def _name(evidence: Evidence, said: str, image: str | None) -> Finding:
+def _name(evidence: Evidence, said: str, image: str | None, expect: Expectation) -> Finding:
     """What the device says of itself decides what it is offered next."""
-    wanted = evidence.artifact_names.get(image or "", image)
+    wanted = evidence.artifact_names.get(image or "", image) or ""
+    if expect == "inconsistent" and image == evidence.new:
+        wanted = inconsistent(wanted)
     says = f"The device says that it runs {said}"
-    return _finding("name", said == wanted, f"{says}.", f"{says}, and {wanted} runs.")
+    return decide("name", said == wanted, f"{says}.", f"{says}, and {wanted} runs.")
 
 
-def _told_once(server: ServerRecord) -> Finding:
+def told_once(server: ServerRecord) -> Finding:
     """A deployment ends once: success after failure, or failure after success, means that one of them was a lie."""
     finals = {status in SAYS_NEW for status in server.history if status in SAYS_NEW + SAYS_OLD}
     told = ", ".join(server.history)
-    return _finding("told-once", len(finals) < 2, "The server was told one end.", f"The server was told {told}.")
+    return decide("told-once", len(finals) < 2, "The server was told one end.", f"The server was told {told}.")
 
 
 def _beside(evidence: Evidence) -> Finding:
@@ -244,7 +263,7 @@ def _beside(evidence: Evidence) -> Finding:
     other = next(slot for slot in SLOTS if slot != evidence.running)
     subject = f"Slot {other.upper()}, beside {evidence.new},"
     held, violated = f"{subject} is {evidence.old}, byte for byte.", f"{subject} is not {evidence.old} any more."
-    return _finding("beside", evidence.slots.get(other) == evidence.old, held, violated)
+    return decide("beside", evidence.slots.get(other) == evidence.old, held, violated)
 
 
 def _console(evidence: Evidence) -> Finding:

@@ -24,17 +24,18 @@ from harness.judge import (
     parse_text,
     read_environment,
 )
+from harness.judge.evidence import inconsistent
 from harness.judge.verdict import Expectation
+from harness.lab.access import AccessRig
 from harness.lab.device import keepsakes
+from harness.lab.line import OTHER
 from harness.lab.observe import Known, Observed, gather, running_slot
-from harness.lab.rig import Parts, Rig, start_parts
+from harness.lab.rig import Parts, start_parts
 from harness.storage import CrashPoint, flushes, open_epoch
 from images.catalogue import FACTORY_VERSION, Catalogue
 
-OTHER: dict[Slot, Slot] = {"a": "b", "b": "a"}
 
-
-class JudgedRig(Rig):
+class JudgedRig(AccessRig):
     """Keeps what the verdicts need: rows of the table, what was heard, what ran before."""
 
     def __init__(
@@ -75,6 +76,8 @@ class JudgedRig(Rig):
         verdict = judge_settled(evidence, expect=expect)
         self._conclude(did, evidence, media, verdict)
         self.version = evidence.slots.get(self.running) or self.version
+        if expect == "inconsistent":
+            self._rename(self.version, inconsistent(self.known_images[self.version].artifact_name))
         self._keep("settled", verdict)
         return verdict
 
@@ -117,7 +120,7 @@ class JudgedRig(Rig):
         """
         found = alarms(self._listen(), expected)
         self._begin_anew()
-        self._say_claim(not found, f"the console shows no alarm (it shows {', '.join(found) or 'none'})")
+        self.claim_that(not found, f"the console shows no alarm (it shows {', '.join(found) or 'none'})")
 
     def claim_on_trial(self, *, did: str = "") -> Verdict:
         """Wait until a system has come up after a cut, and see that it is the new one, on trial.
@@ -137,6 +140,30 @@ class JudgedRig(Rig):
             )
         return verdict
 
+    def claim_told(self, status: str) -> None:
+        """The server's record of the deployment ends with that status.
+
+        Raises:
+            ClaimViolated: it does not.
+        """
+        record = self._record()
+        told = record.status if record else None
+        self.claim_that(told == status, f"the server's record says {status} (it says {told})")
+
+    def claim_runs(self, version: str) -> None:
+        """The system that came up last is that version.
+
+        Raises:
+            ClaimViolated: it is not.
+        """
+        slot = running_slot(self.board.console.text)
+        found = (
+            identify(self._media_now().view, self.board.spec.layout, slot, tuple(self.known_images.values()))
+            if slot
+            else None
+        )
+        self.claim_that(found == version, f"version {version} runs ({found} does)")
+
     def claim_slot(self, slot: Slot, *, holds: str) -> None:
         """The slot is byte for byte that version.
 
@@ -144,9 +171,14 @@ class JudgedRig(Rig):
             ClaimViolated: it is not.
         """
         found = identify(self._media_now().view, self.board.spec.layout, slot, tuple(self.known_images.values()))
-        self._say_claim(found == holds, f"slot {slot.upper()} is byte for byte version {holds}")
+        self.claim_that(found == holds, f"slot {slot.upper()} is byte for byte version {holds}")
 
-    def _say_claim(self, holds: bool, claim: str) -> None:
+    def claim_that(self, holds: bool, claim: str) -> None:
+        """What the caller has found out.
+
+        Raises:
+            ClaimViolated: it does not hold.
+        """
         self.events.emit("claim", holds=holds, says=f"  {'Holds' if holds else 'Violated'}: {claim}")
         self.folder.append("claims.json", {"claim": claim, "holds": holds})
         if not holds:

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The laboratory: the verbs of a scenario, each of which leaves its trace in the run folder.
 
-    join · deploy · cut_power · power_on · claim        (and reset, soft_reboot, break_download, run)
+    join · deploy · cut_power · power_on · claim        (and at, abort, break_line, configure, put, reset, run ...)
 
 A claim that does not hold is raised at once; a fault that did not fire is `Inconclusive`, never green.
 """
 
 from __future__ import annotations
 
-from harness.clock import Deadline
+from harness.clock import Deadline, poll
 from harness.errors import GuestFault, Inconclusive
-from harness.faults.power import Moment, Watch, area, writes
+from harness.faults.power import Moment, Watch, area, now, writes
 from harness.judge import Outcome, judge_cut
-from harness.lab.judged import OTHER, JudgedRig
+from harness.lab.damage import DamageRig
+from harness.lab.line import OTHER
+from harness.lab.rig import LOOK_SECONDS
 from harness.storage import (
     CrashPoint,
     Extent,
@@ -32,7 +34,7 @@ TEXT_SECTORS = 3  # of an environment copy are full of text; what follows is pad
 SEEDS = 16  # how many are tried for one that loses something
 
 
-class Lab(JudgedRig):
+class Lab(DamageRig):
     """A judged rig whose power can be cut.  `close` leaves nothing behind but the run folder."""
 
     # -- the power cut -------------------------------------------------------------------------------------------
@@ -62,6 +64,10 @@ class Lab(JudgedRig):
         if tear:
             self._must_have_torn(point)
         return point
+
+    def switch_off(self, says: str) -> None:
+        """Pull the plug of a board that is at rest."""
+        self.cut_power(now(), lose="unflushed", says=says)
 
     def _judge_cut(self, what: str, *, told_later: list[str]) -> None:
         """Judge the media as they are now.
@@ -116,10 +122,11 @@ class Lab(JudgedRig):
 
     def _stop_at(self, moment: Moment, deadline: Deadline) -> int | None:
         """Stop the board at the moment; returns the log's position there, None if the moment did not come."""
-        if moment.shows is None:
+        if moment.shows is None and moment != now():
             return self.board.stop_when(Watch(moment, self.board.log, self.board.spec.layout), deadline)
         try:
-            self.board.console.expect(moment.shows, deadline)
+            if moment.shows is not None:
+                self.board.console.expect(moment.shows, deadline)
         except GuestFault:
             return None
         self.board.log.poll()
@@ -164,24 +171,36 @@ class Lab(JudgedRig):
     # -- what the log shows ---------------------------------------------------------------------------------------
 
     def claim_untouched(self, name: str) -> None:
-        """Nothing has been written to an area since power-on."""
+        """Nothing has been written to an area since the page was turned, or power-on."""
         written = sum(one.length for one in self._writes_to(name))
-        self._say_claim(written == 0, f"nothing has been written to {name} ({written} bytes have)")
+        self.claim_that(written == 0, f"nothing has been written to {name} ({written} bytes have)")
 
     def claim_written_once(self, name: str) -> None:
-        """No byte of an area has been written twice since power-on."""
+        """No byte of an area has been written twice since the page was turned, or power-on."""
         written = self._writes_to(name)
         total = sum(one.length for one in written)
         distinct = ExtentMap(Extent(one.address, one.length, self.board.log.path, one.offset) for one in written).bytes
-        self._say_claim(0 < total == distinct, f"{name} was written once ({total} bytes, {distinct} of them distinct)")
+        self.claim_that(0 < total == distinct, f"{name} was written once ({total} bytes, {distinct} of them distinct)")
 
     def claim_resumed_by_range(self) -> None:
-        """The server was asked for the artifact's beginning once, and for the rest by range."""
-        asked = [entry["range"] for entry in self.server.journal() if "/download" in entry["path"]]
+        """Since the deployment the server was asked for the artifact's beginning once, and for the rest by range."""
+        asked = [entry["range"] for entry in self.server.journal(self._asked) if "/download" in entry["path"]]
         good = len(asked) > 1 and not asked[0] and all(asked[1:])
-        self._say_claim(good, f"the rest of the artifact was asked for by range ({asked})")
+        self.claim_that(good, f"the rest of the artifact was asked for by range ({asked})")
+
+    def claim_tries_again(self, within: float) -> None:
+        """Once the line has broken, the board tries it anew within so many seconds.
+
+        Raises:
+            Inconclusive: the line never broke.
+            ClaimViolated: the board does not.
+        """
+        self.wait_broken()
+        tried = poll(lambda: self.relay.turned_away > 0, Deadline(within), every=LOOK_SECONDS)
+        self.claim_that(bool(tried), f"the board tries the broken line anew within {within:.0f} s")
 
     def _writes_to(self, name: str) -> list[Operation]:
         self.board.log.poll()
         place = area(self.board.spec.layout, name)
-        return [one for one in self.board.log.operations if one.kind is Kind.WRITE and one.address in place]
+        since = self.board.log.operations[self._began :]
+        return [one for one in since if one.kind is Kind.WRITE and one.address in place]

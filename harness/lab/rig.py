@@ -91,6 +91,9 @@ class Rig:
         self.known_images: dict[str, KnownImage] = {}
         self.expected_alarms: set[str] = set()
         self._console_read = self._deployments = 0
+        self._asked = 0  # number of the last request before the deployment
+        # How much of this power-on's log belongs to what was before the new version, and to what was waited for.
+        self._began = self._looked = 0
         self._uploaded: dict[str, str] = {}  # artifact name -> who signed it
         self._know(FACTORY_VERSION)
         with events.step("Start the server and provision a board"):
@@ -109,7 +112,7 @@ class Rig:
             pause(off_for)
         self._must_have_room()
         self.events.emit("power-on", number=self.board.power_ons + 1)
-        self._console_read = 0
+        self._console_read = self._began = self._looked = 0
         self.powered_at = datetime.now(UTC).isoformat()
         self.board.power_on()
         self.folder.write(f"argv-{self.board.power_ons}.json", self.board.argv)
@@ -156,15 +159,20 @@ class Rig:
     # -- waiting for it -------------------------------------------------------------------------------------------
 
     def settle(self) -> bool:
-        """Wait until the board has stopped changing: its deployment has ended and it has asked for work since."""
+        """Wait until the board has stopped changing: its deployment has ended and it has asked for work since.
+
+        Without a deployment it is enough that it asks for work, which it does only if no update is under way.
+        """
+        since = datetime.now(UTC)
 
         def ended() -> bool:
             self._must_be_on()
             self._must_have_room()
             record = self._record()
-            if record is None or record.finished is None:
+            if record is not None and record.finished is None:
                 return False
-            return _time(self.server.last_poll(self.device)) > max(_time(record.finished), _time(self.powered_at))
+            end = _time(record.finished or "") if record else since
+            return _time(self.server.last_poll(self.device)) > max(end, _time(self.powered_at))
 
         with self.events.step("Wait until the board has settled"):
             return bool(poll(ended, Deadline(self.timeouts.settle), every=LOOK_SECONDS))
@@ -215,27 +223,35 @@ class Rig:
                 self.server.upload(artifact)
             if self._uploaded.setdefault(name, signer) != signer:
                 raise HarnessBug(f"The server has {name} signed by {self._uploaded[name]} already.")
-            self._know(version)
-            self.wanted = version
+            self.expects(version)
             self._deployments += 1
+            self._asked = self._last_request()
             self.deployment = self.server.deploy(f"{name} ({self._deployments})", name, self.device)
 
-    def break_download(self, received: int) -> None:
-        """Break the connection that brings the board `received` bytes, and keep the line down until `heal`."""
-        self.events.emit("fault", says=f"The line breaks after {received} bytes and stays down")
-        self.relay.break_after(received)
+    def expects(self, version: str) -> None:
+        """From now on this is the new version; what has been seen of the log so far belongs to what was before."""
+        self._know(version)
+        self.wanted = version
+        self._began = self._looked = len(self.board.log.operations)
 
-    def heal_network(self, *, after: float) -> None:
-        """Once the line has broken, keep it down for `after` seconds; then it works again.
+    def turn_page(self) -> None:
+        """What the log holds by now belongs to what was before."""
+        self.board.log.poll()
+        self._began = self._looked = len(self.board.log.operations)
+
+    def abort(self, *, too_late: bool = False) -> None:
+        """Have the server take the deployment back, before it has ended or `too_late`.
 
         Raises:
-            Inconclusive: it never broke.
+            Inconclusive: it is the other way round.
         """
-        with self.events.step(f"Keep the line down for {after:.0f} s once it has broken"):
-            if not self.relay.broke.wait(self.timeouts.fault):
-                raise Inconclusive("The line was never broken: the board did not download as much as was expected.")
-            pause(after)
-            self.relay.heal()
+        with self.events.step("Take the deployment back"):
+            if self.server.abort(self.deployment) == too_late:
+                raise Inconclusive(f"The deployment had {'not ' * too_late}ended when it was taken back.")
+
+    def _last_request(self) -> int:
+        entries = self.server.journal()
+        return int(entries[-1]["seq"]) if entries else 0
 
     def _record(self, *, with_name: bool = False) -> ServerRecord | None:
         if not self.deployment:
@@ -249,6 +265,10 @@ class Rig:
             image = KnownImage(version, *self.catalogue.slot_image(version), name)
             self.known_images[version] = image
             self.folder.append("images.json", asdict(image))
+
+    def _rename(self, version: str, name: str) -> None:
+        """The device goes on under this name as long as the version runs."""
+        self.known_images[version] = replace(self.known_images[version], artifact_name=name)
 
 
 def _time(text: str) -> datetime:
