@@ -20,7 +20,7 @@ MENDER = ("mender-client", "libglib2.0-0", "liblzma5", "libpcre2-8-0", "libffi8"
 
 @dataclass(frozen=True)
 class MenderClient(Stage):
-    """Makes `bin/mender` and `lib/*`, as Debian ships them."""
+    """Makes `bin/mender`, `lib/*` and the update modules `modules/*`, as Debian ships them."""
 
     name: ClassVar[str] = "mender-client"
     says: ClassVar[str] = "Fetching Debian's mender-client"
@@ -32,6 +32,7 @@ class MenderClient(Stage):
     def build(self, into: Path, _: Workshop) -> None:
         (into / "bin").mkdir()
         (into / "lib").mkdir()
+        (into / "modules").mkdir()
         with tempfile.TemporaryDirectory() as scratch:
             apt = Apt(Path(scratch, "apt"))
             for package in MENDER:
@@ -41,3 +42,5 @@ class MenderClient(Stage):
                     shutil.copyfile(library.resolve(), into / "lib" / library.name)
                 for program in tree.glob("usr/bin/mender"):
                     shutil.copy(program, into / "bin")
+                for module in tree.glob("usr/share/mender/modules/v3/*"):
+                    shutil.copy(module, into / "modules")
