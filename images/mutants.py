@@ -79,9 +79,11 @@ MUTANTS: dict[str, Mutant] = {
                 Change("install/rootfs.py", "    slot.read_back()\n", ""),
                 Change(
                     "install/rootfs.py",
-                    "        with self.slots.writer(self.update.target) as slot:\n"
+                    "        with self.slots.writer(self.update.target, skip_unchanged=self.skip_unchanged) as slot:\n"
                     "            write_image(artifact, slot, self.marks, progress)\n",
-                    "        write_image(artifact, self.slots.writer(self.update.target), self.marks)\n",
+                    "        slot = self.slots.writer(self.update.target)\n"
+                    "        for _ in [1]:\n"
+                    "            write_image(artifact, slot, self.marks)\n",
                 ),
             ),
         ),

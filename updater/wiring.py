@@ -89,6 +89,7 @@ def _installers(config: Config, ports: Ports, own_type: str) -> Callable[[Device
                 ports.marks,
                 device.update,
                 restarts_allowed=config.boot_limit > 1,
+                skip_unchanged=config.skip_unchanged,
             )
         tree = Tree(config.data_directory / PLACE)
         return UpdateModule(program, tree, ports.clock, config.module_timeout, device, own_type)

@@ -40,6 +40,7 @@ class RootfsImage:
     update: Update
     restarts_allowed: bool = False  # a start on trial need not cost the update
     goes_on: bool = True
+    skip_unchanged: bool = False  # look at each block of the slot before it is written
 
     def planned(self, update: Update, _: Artifact) -> Update:
         """Choose the slot, and see that nothing stands in the way of writing it.
@@ -62,8 +63,10 @@ class RootfsImage:
         return self.update
 
     def download(self, artifact: Artifact, _asks_for_sizes: bool, progress: Progress | None) -> None:
-        with self.slots.writer(self.update.target) as slot:
+        with self.slots.writer(self.update.target, skip_unchanged=self.skip_unchanged) as slot:
             write_image(artifact, slot, self.marks, progress)
+            if slot.skipped:
+                log.info("%d blocks were there already, and were not written again", slot.skipped)
 
     def call(self, state: str) -> None:
         work: dict[str, Callable[[], None]] = {
