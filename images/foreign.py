@@ -16,18 +16,21 @@ from images.stage import Stage, Workshop
 # The client, and what it is linked with beyond what the board has.
 MENDER = ("mender-client", "libglib2.0-0", "liblzma5", "libpcre2-8-0", "libffi8", "zlib1g", "libmount1", "libblkid1",
           "libselinux1", "libssl3")  # fmt: skip
+# Tools that are quicker than the board's own, to be measured against, and their libraries.
+TOOLS = ("gzip", "coreutils", "libacl1", "libattr1", "libgmp10")
+PROGRAMS = ("usr/bin/mender", "bin/gzip", "bin/dd", "usr/bin/sha256sum", "usr/bin/tee")
 
 
 @dataclass(frozen=True)
 class MenderClient(Stage):
-    """Makes `bin/mender`, `lib/*` and the update modules `modules/*`, as Debian ships them."""
+    """Makes `bin/mender` and the TOOLS, `lib/*` and the update modules `modules/*`, as Debian ships them."""
 
     name: ClassVar[str] = "mender-client"
     says: ClassVar[str] = "Fetching Debian's mender-client"
     code: ClassVar[tuple[str, ...]] = ("sources.py",)
 
     def inputs(self) -> dict[str, Any]:
-        return {"packages": MENDER, "arch": ARCHITECTURE}
+        return {"packages": MENDER + TOOLS, "programs": PROGRAMS, "arch": ARCHITECTURE}
 
     def build(self, into: Path, _: Workshop) -> None:
         (into / "bin").mkdir()
@@ -35,12 +38,13 @@ class MenderClient(Stage):
         (into / "modules").mkdir()
         with tempfile.TemporaryDirectory() as scratch:
             apt = Apt(Path(scratch, "apt"))
-            for package in MENDER:
+            for package in MENDER + TOOLS:
                 tree = Path(scratch, package)
                 run(["dpkg-deb", "--extract", apt.download(package, Path(scratch)), tree])
                 for library in tree.rglob("*.so.*"):
                     shutil.copyfile(library.resolve(), into / "lib" / library.name)
-                for program in tree.glob("usr/bin/mender"):
-                    shutil.copy(program, into / "bin")
+                for program in PROGRAMS:
+                    if (tree / program).exists():
+                        shutil.copy(tree / program, into / "bin")
                 for module in tree.glob("usr/share/mender/modules/v3/*"):
                     shutil.copy(module, into / "modules")
