@@ -2,8 +2,8 @@
 """How long an installation takes on the board, beside the same work done by tools and by Debian's mender-client.
 
 One board, one run, the ways in turn: our `mender-update install`, the pipe `gzip | sha256sum and dd` with a final
-flush (GNU's tools), and mender-client's standalone installation of the same artifact.  Prints one JSON object; seconds are the
-board's, and the best of each way is compared.
+flush (GNU's tools), and mender-client's standalone installation of the same artifact.  Prints one JSON object;
+seconds are the board's, and the best of each way is compared.
 
     python bench/install.py [--rounds 3] [--idle SECONDS]
 """
