@@ -79,7 +79,7 @@ def _bootstrap(config: Config, options: argparse.Namespace) -> int:
 
 
 def _signal(config: Config, options: argparse.Namespace) -> int:
-    from updater.daemon import running_daemon
+    from updater.pidfile import running_daemon
 
     number = {"check-update": signal.SIGUSR1, "send-inventory": signal.SIGUSR2}[options.command]
     os.kill(running_daemon(config.data_directory), number)

@@ -3,24 +3,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import NoReturn
 
 from updater.config import Config
 from updater.deploymentlog import DeploymentLog
 from updater.errors import ServerError, StoreBusy, UpdaterError
-from updater.machine.actions import Actions, World
+from updater.failures import blames_artifact, counted
+from updater.machine.actions import Actions
 from updater.machine.backoff import delays
 from updater.machine.engine import Engine
 from updater.machine.reports import ServerReports
 from updater.machine.standalone import STANDALONE
-from updater.machine.steps import Event, Step
+from updater.machine.steps import Step
+from updater.machine.world import World
+from updater.pidfile import hold_pid
 from updater.process import end_leftovers
 from updater.scripts import ScriptFailed
 from updater.server.download import Download
@@ -29,38 +29,13 @@ from updater.server.session import Deployment, Session
 from updater.source import Source
 from updater.standalone import Standalone
 from updater.store import Device, Store, Update
+from updater.timer import Timer
 from updater.wakeup import CHECK_UPDATE, SEND_INVENTORY, Wakeup
 from updater.wiring import Ports, make_keeper, make_session, make_world
 
 CLIENT = "bootproof-updater"
 AWAITS_COMMIT = STANDALONE.stored[Step.AWAIT_COMMIT]
-FAILURES_LIMIT = 50  # artifacts whose failures are counted
-PID_FILE = "daemon.pid"
 log = logging.getLogger(__name__)
-
-
-class Timer:
-    """When something is due next, and how soon it is tried again after it failed; all in seconds of the clock.
-
-    `longest` bounds what a server may ask to wait.
-    """
-
-    def __init__(self, interval: float, retries: Callable[[], Iterator[float]], longest: float = float("inf")) -> None:
-        self.due = 0.0
-        self._interval, self._retries, self._longest = interval, retries, longest
-        self._pauses = retries()
-
-    def succeeded(self, now: float) -> None:
-        self._pauses = self._retries()
-        self.due = now + self._interval
-
-    def failed(self, now: float, asked: float | None = None) -> None:
-        """Try again after the next pause, and not before the server wants it; when they are used up, as usual."""
-        pause = next(self._pauses, None)
-        if pause is None:
-            self._pauses = self._retries()
-            pause = self._interval
-        self.due = now + max(pause, min(asked or 0.0, max(self._interval, self._longest)))
 
 
 class Daemon:
@@ -222,9 +197,7 @@ class Daemon:
         self._over[update.deployment] = device
         if not blames_artifact(engine.history, actions.unreachable):
             return
-        failures = {**device.failures, update.artifact_name: device.failures.get(update.artifact_name, 0) + 1}
-        device = replace(device, failures=dict(list(failures.items())[-FAILURES_LIMIT:]))
-        self._over[update.deployment] = device
+        self._over[update.deployment] = device = counted(device, update.artifact_name)
         try:
             self.store.save(device)
         except UpdaterError as error:
@@ -293,55 +266,6 @@ class Daemon:
             self.world.scripts.run(state, moment)
         except ScriptFailed as error:
             log.error("%s", error)
-
-
-def blames_artifact(history: Sequence[tuple[Step, Event]], unreachable: bool) -> bool:
-    """Whether an update failed for a reason that lies in the artifact, so that it would fail again."""
-    if any(event is Event.ABORTED for _, event in history):
-        return False
-    refused = not unreachable and any(
-        step in (Step.HEADER, Step.DOWNLOAD) and event is Event.FAILED for step, event in history
-    )
-    return refused or any(step in (Step.CHECK_ROLLBACK, Step.LOOP) for step, _ in history)
-
-
-def hold_pid(directory: Path) -> int:
-    """Write this process's number where others find it, and hold it as long as the process lives.
-
-    Raises:
-        UpdaterError: another daemon is running.
-    """
-    try:
-        fd = os.open(directory / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.pwrite(fd, f"{os.getpid():>10}\n".encode(), 0)
-    except BlockingIOError as error:
-        raise UpdaterError("The daemon is already running on this device.") from error
-    except OSError as error:  # nobody can call it then, and that is all
-        log.warning("%s cannot be written: %s", directory / PID_FILE, error.strerror)
-        return -1
-    return fd
-
-
-def running_daemon(directory: Path) -> int:
-    """The number of the daemon's process.
-
-    Raises:
-        UpdaterError: it is not running.
-    """
-    try:
-        fd = os.open(directory / PID_FILE, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        raise UpdaterError("The daemon is not running on this device; start it first.") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        number = os.pread(fd, 32, 0).strip()
-        if number:
-            return int(number)
-    finally:
-        os.close(fd)
-    raise UpdaterError("The daemon is not running on this device; start it first.")
 
 
 def run(config: Config, ports: Ports) -> NoReturn:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from updater.errors import UpdaterError
-from updater.machine.actions import Actions, World
+from updater.machine.actions import Actions
 from updater.machine.engine import Engine
 from updater.machine.standalone import CAN_COMMIT, CAN_ROLL_BACK, STANDALONE, STOPS
 from updater.machine.steps import Event, Outcome, Step
+from updater.machine.world import World
 from updater.process import end_leftovers
 from updater.source import Source
 from updater.store import Device, Store, Update

@@ -15,10 +15,10 @@ from updater.install.module import UpdateModule
 from updater.install.rootfs import PAYLOAD_TYPE, RootfsImage
 from updater.install.tree import PLACE, Tree
 from updater.keeper import Keeper
-from updater.machine.actions import World
 from updater.machine.backoff import delays
 from updater.machine.reports import Reports
 from updater.machine.tables import CPP, Dialect
+from updater.machine.world import World
 from updater.ports import Clock, Marks, ProgramRunner, Runner, SystemClock, find_marks
 from updater.scripts import Limits, StateScripts
 from updater.server.credentials import Credentials

@@ -18,8 +18,9 @@ from tests.unit.updater_simulation import FakeClock, Simulation
 from updater.artifact import Compression, write_rootfs_artifact
 from updater.bootenv import BootEnv, BootState
 from updater.install.rootfs import RootfsImage
-from updater.machine.actions import Actions, World
+from updater.machine.actions import Actions
 from updater.machine.steps import Event, Step
+from updater.machine.world import World
 from updater.ports import NoMarks
 from updater.scripts import StateScripts
 from updater.slots import Slots

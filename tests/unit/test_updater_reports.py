@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.updater_simulation import FakeClock, MemoryStore, NoLog, Simulation, artifact
 from updater.config import Config
-from updater.daemon import Daemon, Timer
+from updater.daemon import Daemon
 from updater.deploymentlog import DeploymentLog
 from updater.errors import DeploymentAborted, InstallRefused, ServerError, UpdaterError
 from updater.machine.actions import Actions
@@ -21,6 +21,7 @@ from updater.ports import NoMarks
 from updater.server.session import Deployment, Session
 from updater.slots import Slots
 from updater.store import Device, Update
+from updater.timer import Timer
 
 MESSAGES = [{"timestamp": "2024-01-01T00:00:00Z", "level": "error", "message": "x"}]
 PAUSES = list(delays(300))

@@ -22,8 +22,8 @@ from updater.deploymentlog import DeploymentLog
 from updater.errors import BootEnvError, DeploymentAborted, ServerError, StoreError, UpdaterError
 from updater.install.rootfs import RootfsImage
 from updater.keeper import Keeper
-from updater.machine.actions import World
 from updater.machine.reports import ServerReports
+from updater.machine.world import World
 from updater.ports import NoMarks
 from updater.scripts import StateScripts
 from updater.server.session import Deployment, Session
