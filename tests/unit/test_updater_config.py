@@ -2,6 +2,7 @@
 """The configuration and the device's type."""
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from updater.config import KEYS, Config, device_type, load
 from updater.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -31,6 +34,17 @@ def test_without_files_there_are_menders_defaults(config_file: Path) -> None:
     assert (config.update_poll, config.inventory_poll, config.retry_poll) == (1800, 28800, 300)
     assert (config.retry_count, config.download_tries, config.verify_keys) == (0, 10, ())
     assert config.device_type_file == config_file.parent / "data" / "device_type"
+
+
+def test_every_key_is_described_with_its_default() -> None:
+    rows = [line.split(" | ") for line in (ROOT / "docs" / "updater.md").read_text().splitlines()]
+    described = {name: row[1] for row in rows if len(row) == 3 for name in re.findall(r"`([A-Z][\w.]+)`", row[0])}
+    assert described.keys() == KEYS.keys()
+    config = Config()
+    stated = {name: getattr(config, key.field) for name, key in KEYS.items() if key.field}
+    for name, default in stated.items():
+        if type(default) in (int, bool) and described[name] != "derived":
+            assert described[name] == str(default).lower(), name
 
 
 def test_the_first_file_counts_more_and_all_keys_are_taken(config_file: Path) -> None:
