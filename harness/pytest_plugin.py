@@ -89,6 +89,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iterator[Lab]:
     """A laboratory with a new board that has joined its server and runs version A."""
     config = request.config
+    catalogue = _as_original(request, catalogue)
     folder = RunFolder(config.getoption("--runs"), _name(request.node), config.stash[SEED])
     config.stash[FOLDERS].append(folder.path)
     seeds = {"seed": config.stash[SEED], "scenario_seed": seed}
@@ -107,6 +108,17 @@ def lab(request: pytest.FixtureRequest, catalogue: Catalogue, seed: int) -> Iter
         if report is not None and report.passed and not config.getoption("--keep"):
             folder.drop_bulk()
         folder.attach()
+
+
+def _as_original(request: pytest.FixtureRequest, catalogue: Catalogue) -> Catalogue:
+    """The images for a scenario that shows what Mender's client loses: with the fault in them that does the same."""
+    marker = request.node.get_closest_marker("original")
+    if marker is None:
+        return catalogue
+    name = str(marker.args[0])
+    if catalogue.planted not in (None, name):
+        pytest.skip(f"It shows the planted fault '{name}', and this run has '{catalogue.planted}'.")
+    return Catalogue(catalogue.workshop, name)
 
 
 def about(catalogue: Catalogue) -> dict[str, object]:

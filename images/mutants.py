@@ -174,6 +174,19 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
         Mutant(
+            "failed-in-the-commit",
+            "as in Mender's client 3.4, an update has failed if the power fails between its commit and the note of it",
+            caught_by="test_cut_around_commit.py::test_cut_after_commit",
+            rule="server",
+            changes=(
+                Change(
+                    "machine/tables.py",
+                    '"update-commit":            Resume(S.CHECK_COMMIT),',
+                    '"update-commit":            Resume(S.ROLLED_BACK),',
+                ),
+            ),
+        ),
+        Mutant(
             "stale-slot-unnoticed",
             "as in Mender's client, nobody notices that another system runs than the one that was kept",
             caught_by="test_lost_environment.py::test_both_copies_lost",

@@ -11,3 +11,5 @@ def test_clean_update(lab: Lab) -> None:
     """The new version is installed, started, reported and kept; the old one stays whole beside it."""
     lab.deploy("b")
     lab.claim("new", did="No cut")
+    lab.claim_written_once("rootfs-b")
+    lab.claim_written_well("rootfs-b")

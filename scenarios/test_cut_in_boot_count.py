@@ -26,7 +26,7 @@ def test_cut_in_boot_count(lab: Lab) -> None:
     ],
 )
 def test_cut_after_boot_count(lab: Lab, moment: Moment, says: str) -> None:
-    """The one try that the boot limit allows has been counted: the old version comes back."""
+    """The one try that Mender's boot limit allows has been counted: the old version comes back."""
     lab.deploy("b")
     lab.cut_power(moment, lose="unflushed", says=says)
     lab.power_on()

@@ -113,3 +113,16 @@ def test_network_falls_silent(lab: Lab) -> None:
     lab.claim_tries_again(within=20.0)
     lab.heal_network()
     lab.claim("new", did="Line silent before the commit")
+
+
+@allure.severity(allure.severity_level.NORMAL)
+def test_network_falls_silent_on_the_original(lab: Lab) -> None:
+    """As reported of Mender's clients: with no limit to its patience the board hangs until somebody switches it off."""
+    lab.configure(Bootproof={"DownloadStallSeconds": 86400})
+    lab.break_download(lab.random.randint(2 * MIB, 15 * MIB), silently=True)
+    lab.deploy("b")
+    lab.heal_network()
+    lab.claim_hangs(60)
+    lab.switch_off("Somebody switches it off")
+    lab.power_on()
+    lab.claim("new")

@@ -19,3 +19,13 @@ def test_parked(lab: Lab) -> None:
     lab.claim("new", did="Another update")
     lab.deploy("too-big")
     lab.claim_refused("slot only", did="Too big, a new chance")
+
+
+@allure.severity(allure.severity_level.NORMAL)
+def test_parked_never_as_in_the_original(lab: Lab) -> None:
+    """Mender's clients have no such limit: with one that is never reached, every try fetches the artifact again."""
+    lab.configure(Bootproof={"ParkAfterFailures": 1000})
+    for number in range(4):
+        lab.deploy("too-big")
+        lab.claim_refused("slot only", did=f"Too big, try {number + 1}")
+        lab.claim_fetched()

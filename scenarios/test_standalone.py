@@ -43,7 +43,8 @@ def test_standalone_without_commit(lab: Lab) -> None:
     lab.power_on()
     lab.wait_up()
     lab.claim_runs("a")
-    operator.runs("commit", code=1, says="Commit failed.\nRolled back.")
+    lab.wait_said("the update that was begun by hand did not come up, and is rolled back")
+    lab.wait_poll()
     operator.runs("commit", code=2, says="No update in progress.")
     lab.claim("old")
 

@@ -137,22 +137,17 @@ class Board:
         with self.shell() as shell:
             shell.run("(sleep 0.2; reboot) >/dev/null 2>&1 &", deadline)
 
-    def stop_when(self, reached: Callable[[Operation], bool], deadline: Deadline) -> int | None:
-        """Kill the machine as soon as the log holds an operation that `reached` accepts.
+    def stop_when(self, reached: Callable[[], bool], deadline: Deadline) -> bool:
+        """Kill the machine as soon as `reached` says so; False if it did not in time (the board is still on then)."""
 
-        Returns the position just after that operation, or None if it did not come in time (the board is still on
-        then).
-        """
+        def look() -> bool:
+            if reached():
+                assert self._process is not None
+                self._process.kill()
+                return True
+            return False
 
-        def look() -> int | None:
-            for operation in self.log.poll():
-                if reached(operation):
-                    assert self._process is not None
-                    self._process.kill()
-                    return operation.index + 1
-            return None
-
-        return poll(look, deadline, every=LOG_LOOK_SECONDS)
+        return bool(poll(look, deadline, every=LOG_LOOK_SECONDS))
 
     # -- lines ---------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import struct
@@ -34,12 +35,13 @@ class Relay:
     def __init__(self, target: int) -> None:
         self.target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._limit: int | None = None
         self._then = State.DOWN  # what the limit leads to
         self._state = State.UP
-        self._breaks, self._last = 0, State.UP  # how often it has left UP, and for what
+        self._breaks, self._last = 0, State.DOWN  # how often connections were broken, and for what
         self._reached: Callable[[], bool] | None = None
         self._go = threading.Event()
         self.turned_away = 0
@@ -83,6 +85,13 @@ class Relay:
         self._reached = None
         self._go.set()
 
+    def hang_up(self) -> None:
+        """Reset the connections that are open, and lose what they hold; the line stays as it is."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            self._breaks += 1
+            while True:  # and those that nobody has answered yet
+                _reset(self._listener.accept()[0])
+
     def close(self) -> None:
         """Stop taking connections."""
         self.release()
@@ -96,16 +105,19 @@ class Relay:
     def _accept(self) -> None:
         while True:
             try:
-                board, _ = self._listener.accept()
-            except OSError:
+                select.select([self._listener], [], [])
+                with self._lock:
+                    board, _ = self._listener.accept()
+                    state, breaks = self._state, self._breaks
+                    self.turned_away += state is not State.UP
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError):  # closed, and so no file any more
                 return
-            threading.Thread(target=self._serve, args=(board,), name="relay", daemon=True).start()
+            threading.Thread(target=self._serve, args=(board, state, breaks), name="relay", daemon=True).start()
 
-    def _serve(self, board: socket.socket) -> None:
+    def _serve(self, board: socket.socket, state: State, breaks: int) -> None:
         with board, contextlib.suppress(OSError):
-            with self._lock:
-                state, breaks = self._state, self._breaks
-                self.turned_away += state is not State.UP
             if state is not State.UP:
                 _drop(board, state)
                 return

@@ -32,6 +32,11 @@ class Moment:
             return " ".join([f"at the step '{self.after[-1]}'", *steps[1:]])
         return " ".join([f"after write {self.count} to {self.to}", *steps])
 
+    @property
+    def in_log(self) -> bool:
+        """Whether an operation of the log is the moment, so that all that comes after it can be told."""
+        return bool(self.after or self.to)
+
     def within(self, passive: str) -> Moment:
         """With `passive` replaced by the partition it is."""
         return replace(self, to=passive) if self.to == "passive" else self

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from harness.board.machine import Media
-from harness.errors import HarnessBug
+from harness.errors import ClaimViolated, HarnessBug, Inconclusive
 from harness.judge.bootenv import CRC_BYTES
 from harness.lab.applications import ApplicationRig
 from harness.storage import Extent, ExtentMap
@@ -51,6 +53,14 @@ class DamageRig(ApplicationRig):
         holds = bool(starts) and min(starts) > 0 and len(asked) == len(starts) + 1
         self.claim_that(holds, f"the download went on where it was (asked for: {asked})")
 
+    def claim_fetched(self) -> None:
+        """Since the deployment the artifact has been asked for.
+
+        Raises:
+            ClaimViolated: it has not.
+        """
+        self.claim_that(bool(self._fetched(self._asked)), "the artifact was fetched")
+
     def claim_not_fetched(self) -> None:
         """Since the deployment the artifact has not been asked for.
 
@@ -59,6 +69,27 @@ class DamageRig(ApplicationRig):
         """
         asked = self._fetched(self._asked)
         self.claim_that(not asked, f"the artifact was not fetched ({len(asked)} times it was)")
+
+    @contextlib.contextmanager
+    def loses(self, rule: str, says: str) -> Iterator[None]:
+        """What is claimed in the block is violated by that rule, and so the loss that is documented is shown.
+
+        Raises:
+            Inconclusive: it holds, or it is violated by other rules only.
+        """
+        try:
+            yield
+        except ClaimViolated:
+            findings = self.verdict.findings if self.verdict else ()
+            if rule not in {finding.rule for finding in findings if not finding.holds}:
+                raise
+        else:
+            raise Inconclusive(
+                f"The loss was not seen: {says}.", "See whether the planted fault still does what it says."
+            )
+        self.rows[-1] = replace(self.rows[-1], outcome=f"lost, as documented: {says}")
+        self.events.emit("claim", holds=True, says=f"  Lost, as documented of the original: {says}")
+        self.folder.append("claims.json", {"claim": f"lost, as documented of the original: {says}", "holds": True})
 
     def claim_says(self, **attributes: str) -> None:
         """The device's inventory has these values.

@@ -54,6 +54,7 @@ class JudgedRig(AccessRig):
         self._heard = b""  # what earlier power-ons said since then
         self._judged = b""  # what the last verdict has heard
         self._listened = 0  # how much of this power-on's console that was
+        self.verdict: Verdict | None = None  # the last one
         self._defaults = parse_text(catalogue.default_environment())
 
     def join(self) -> None:
@@ -232,6 +233,7 @@ class JudgedRig(AccessRig):
         return image.sha256 if image else media.view.digest(place.start, self.known_images[FACTORY_VERSION].size)
 
     def _keep(self, when: str, verdict: Verdict) -> None:
+        self.verdict = verdict
         self.folder.append("verdicts.json", {"when": when, **verdict.as_dict()})
         self.events.emit("verdict", when=when, outcome=verdict.outcome.value, says=verdict.sentence)
         if verdict.outcome is Outcome.VIOLATED:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from harness.clock import Deadline, poll
 from harness.errors import GuestFault, Inconclusive
-from harness.faults.power import Moment, Watch, area, now, writes
+from harness.faults.gate import Gate
+from harness.faults.power import Moment, area, now, writes
 from harness.judge import Outcome, judge_cut
 from harness.lab.damage import DamageRig
 from harness.lab.line import OTHER
@@ -30,6 +31,9 @@ from harness.storage import (
 )
 from images.layout import SECTOR
 
+MIB = 1024 * 1024
+PAGE, LARGE = 4096, MIB // 8  # bytes; the kernel cuts and merges what it is given
+CHECKPOINT, FLUSHES = 8 * MIB, 4  # how far a download comes between two of its records, and what each may cost
 TEXT_SECTORS = 3  # of an environment copy are full of text; what follows is padding, and tearing it changes nothing
 SEEDS = 16  # how many are tried for one that loses something
 
@@ -42,8 +46,10 @@ class Lab(DamageRig):
     def cut_power(self, at: Moment, *, lose: Lose = "some", tear: bool = False, says: str = "") -> CrashPoint:
         """Cut the power at a moment; what was not flushed is lost as the seed says.  The media are judged at once.
 
+        What the board sends after a moment in the log never reaches the server.
+
         Raises:
-            Inconclusive: the moment did not come, or the board reported something after it.
+            Inconclusive: the moment did not come; or it was one on the console, and the board reported something after.
             ClaimViolated: the media are not as they must be at every moment.
         """
         moment = at.within(f"rootfs-{OTHER[self.running]}")
@@ -60,7 +66,8 @@ class Lab(DamageRig):
         beyond = self._note_cut(what, at, point, before.as_dict())
         self._heard = self._listen()
         self._console_read = self._listened
-        self._judge_cut(what, told_later=[name for name in beyond if name.startswith("report.")])
+        reported = [name for name in beyond if name.startswith("report.")]
+        self._judge_cut(what, told_later=[] if moment.in_log else reported)
         if tear:
             self._must_have_torn(point)
         return point
@@ -122,8 +129,8 @@ class Lab(DamageRig):
 
     def _stop_at(self, moment: Moment, deadline: Deadline) -> int | None:
         """Stop the board at the moment; returns the log's position there, None if the moment did not come."""
-        if moment.shows is None and moment != now():
-            return self.board.stop_when(Watch(moment, self.board.log, self.board.spec.layout), deadline)
+        if moment.in_log:
+            return self._stop_held(moment, deadline)
         try:
             if moment.shows is not None:
                 self.board.console.expect(moment.shows, deadline)
@@ -133,6 +140,17 @@ class Lab(DamageRig):
         position = len(self.board.log.operations)
         self.board.kill()
         return position
+
+    def _stop_held(self, moment: Moment, deadline: Deadline) -> int | None:
+        """Stop the board at a moment in the log; what it sends after that is held, and lost with it."""
+        gate = Gate(moment, self.board.log, self.board.spec.layout, len(self.board.log.operations))
+        self.relay.hold_when(gate)
+        try:
+            if self.board.stop_when(gate, deadline):
+                self.relay.hang_up()
+        finally:
+            self.relay.release()
+        return gate.position
 
     def _note_cut(self, what: str, at: Moment, point: CrashPoint, before: object) -> list[str]:
         """Keep the cut in the run folder; returns the steps that the board went on to before it stopped."""
@@ -182,6 +200,25 @@ class Lab(DamageRig):
         distinct = ExtentMap(Extent(one.address, one.length, self.board.log.path, one.offset) for one in written).bytes
         self.claim_that(0 < total == distinct, f"{name} was written once ({total} bytes, {distinct} of them distinct)")
 
+    def claim_written_well(self, name: str) -> None:
+        """An area was written in large aligned pieces, and flushed often enough to go on after a cut, but no oftener.
+
+        Often enough is once in 8 MiB; each time the slot and the record of how far it has come are flushed, and some
+        flushes are the file system's own.
+        """
+        written = self._writes_to(name)
+        total = sum(one.length for one in written)
+        crooked = sum(one.address % PAGE > 0 or one.length % PAGE > 0 for one in written)
+        mean = total // max(1, len(written))
+        self.claim_that(
+            not crooked and mean >= LARGE,
+            f"{name} was written in large aligned pieces (of {mean} bytes on average, {crooked} of them not aligned)",
+        )
+        first, last = written[0].index, written[-1].index
+        count = flushes([one for one in self.board.log.operations if first <= one.index <= last])
+        limit = FLUSHES * (total // CHECKPOINT + 1)
+        self.claim_that(count <= limit, f"{count} flushes were made for {total} bytes, at most {limit}")
+
     def claim_resumed_by_range(self) -> None:
         """Since the deployment the server was asked for the artifact's beginning once, and for the rest by range."""
         asked = [entry["range"] for entry in self.server.journal(self._asked) if "/download" in entry["path"]]
@@ -198,6 +235,17 @@ class Lab(DamageRig):
         self.wait_broken()
         tried = poll(lambda: self.relay.turned_away > 0, Deadline(within), every=LOOK_SECONDS)
         self.claim_that(bool(tried), f"the board tries the broken line anew within {within:.0f} s")
+
+    def claim_hangs(self, seconds: float) -> None:
+        """The line is whole again, and for so long the board asks for nothing.
+
+        Raises:
+            ClaimViolated: it does.
+        """
+        before = self._last_request()
+        with self.events.step(f"Wait {seconds:.0f} s for the device to ask for anything"):
+            asked = poll(lambda: self._last_request() > before, Deadline(seconds), every=LOOK_SECONDS)
+        self.claim_that(not asked, f"the board has asked for nothing within {seconds:.0f} s of a line that is whole")
 
     def _writes_to(self, name: str) -> list[Operation]:
         self.board.log.poll()

@@ -195,6 +195,18 @@ def test_what_is_held_when_the_line_breaks_never_arrives(relay: Relay) -> None:
             line.recv(100)
 
 
+def test_what_is_held_when_it_hangs_up_never_arrives_and_the_line_is_as_before(relay: Relay) -> None:
+    relay.hold_when(lambda: True)
+    with dial(relay) as line:
+        line.sendall(b"held")
+        relay.hang_up()
+        relay.release()
+        with pytest.raises(ConnectionError):
+            line.recv(100)
+    assert not relay.broken
+    assert works(relay)
+
+
 def test_without_a_server_behind_it_it_refuses(relay: Relay) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
         relay.target = nobody.getsockname()[1]

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import ClaimViolated, GuestFault, HarnessBug, HostProblem, Inconclusive
 from harness.faults.power import console, mark, writes
 from harness.lab import Lab
-from tests.unit.write_logs import FLUSH, flag, step, write
+from tests.unit.write_logs import FLUSH, flag, step, write, write_log
 from tests.unit.written_lab import (
     BACK,
     COMMITTED,
@@ -59,19 +59,33 @@ def test_a_cut_loses_something_where_something_can_be_lost(lab: Lab) -> None:
     assert (kept["unflushed"], kept["lost"], kept["point"]) == (1, 1, "4,lost=3")
 
 
-def test_a_board_that_reported_after_the_moment_is_inconclusive(lab: Lab) -> None:
-    begin(lab, *image_in_b(), step(STRIP, "report.installing", 2))
+def test_a_board_that_reported_after_a_moment_on_the_console_is_inconclusive(lab: Lab) -> None:
+    begin(lab, *image_in_b(), said=UP["a"] + b"Starting kernel ...")
+    read = lab.board.log.poll
+
+    def reports() -> object:  # the board runs on while it is being stopped
+        found = read()
+        write_log(lab.board.log.path, *image_in_b(), step(STRIP, "report.installing", 2))
+        return found
+
+    lab.board.log.poll = reports  # type: ignore[method-assign, assignment]
     with pytest.raises(Inconclusive, match=r"went on to 'report\.installing'"):
-        lab.cut_power(mark("slot.flushed"))
+        lab.cut_power(console("Starting kernel"))
 
 
 def test_what_is_bad_whatever_was_told_later_is_a_violation(lab: Lab) -> None:
-    begin(
-        lab, flag(FLUSH), write(SLOT_B, IMAGES["b"]), step(STRIP, "install.flip"), *sectors(ENV[0], FLIP),
-        step(STRIP, "report.rebooting", 1),
-    )  # fmt: skip
+    entries = [flag(FLUSH), write(SLOT_B, IMAGES["b"]), *sectors(ENV[0], FLIP)]
+    begin(lab, *entries, said=UP["a"] + b"Starting kernel ...")
+    read = lab.board.log.poll
+
+    def reports() -> object:
+        found = read()
+        write_log(lab.board.log.path, *entries, step(STRIP, "report.rebooting", 1))
+        return found
+
+    lab.board.log.poll = reports  # type: ignore[method-assign, assignment]
     with pytest.raises(ClaimViolated, match="Slot B, which U-Boot boots, is neither a nor b"):
-        lab.cut_after_env_write(after="install.flip", says="Cut after the flip")
+        lab.cut_power(console("Starting kernel"), lose="unflushed", says="Cut after the flip")
     (row,) = lab.rows
     assert (row.did, row.booted, row.outcome) == ("Cut after the flip", "not tried", "violated")
 

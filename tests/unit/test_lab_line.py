@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stopping a board at a moment, breaking its line, taking its deployment back, and a person who works on it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from harness.errors import ClaimViolated, HarnessBug, Inconclusive
-from harness.faults.network import State
 from harness.faults.power import mark, now, writes
 from harness.lab import Lab
 from harness.lab.operator import Operator
@@ -20,6 +18,7 @@ from tests.unit.written_lab import (
     STRIP,
     SUCCEEDED,
     UP,
+    Line,
     begin,
     factory,
     image_in_b,
@@ -30,44 +29,10 @@ from tests.unit.written_lab import (
 __all__ = ["factory", "lab"]  # fixtures
 
 
-class Line:
-    """A relay that only notes what is done to it."""
-
-    def __init__(self) -> None:
-        self.did: list[str] = []
-        self.turned_away = 0
-        self.broken = False
-        self.reached: Callable[[], bool] = lambda: False
-
-    def hold_when(self, reached: Callable[[], bool]) -> None:
-        self.reached = reached
-        self.did.append("hold")
-
-    def release(self) -> None:
-        self.did.append("release")
-
-    def go(self, state: State) -> None:
-        self.broken = True
-        self.did.append(state.value)
-
-    def heal(self) -> None:
-        self.broken = False
-        self.did.append("heal")
-
-    def command(self, name: str) -> None:
-        """It is the monitor, too, so that the order of all that is done is seen."""
-        self.did.append(name)
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def line(lab: Lab) -> Line:
     """The line of the laboratory."""
-    made = Line()
-    lab.relay = made  # type: ignore[assignment]
-    return made
+    return lab.relay  # type: ignore[return-value]
 
 
 def start(lab: Lab, line: Line, *entries: bytes, **others: Any) -> None:
@@ -101,6 +66,21 @@ def test_now_is_where_the_log_ends(lab: Lab, line: Line) -> None:
     start(lab, line, *image_in_b(), write(SLOT_B))
     assert lab.cut_power(now(), lose="nothing").position == len(lab.board.log.operations)
     assert not lab.board.on
+
+
+def test_what_is_sent_after_the_moment_of_a_cut_is_lost_with_the_board(lab: Lab, line: Line) -> None:
+    start(lab, line, *image_in_b(), step(STRIP, "report.installing", 2))
+    point = lab.cut_power(mark("slot.flushed"))
+    assert line.reached(), "so the server hears nothing more"
+    assert line.did == ["hold", "hang up", "release"]
+    assert lab.board.log.operations[point.position :], "although the board went on"
+
+
+def test_what_is_held_for_a_cut_that_does_not_come_is_passed_on(lab: Lab, line: Line) -> None:
+    start(lab, line, *image_in_b())
+    with pytest.raises(Inconclusive):
+        lab.cut_power(mark("install.flip"))
+    assert line.did == ["hold", "release"]
 
 
 # -- the line ----------------------------------------------------------------------------------------------------------

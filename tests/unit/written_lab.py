@@ -3,11 +3,10 @@
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import paramiko
@@ -18,6 +17,7 @@ from harness.board.machine import Media
 from harness.clock import Deadline
 from harness.errors import GuestFault
 from harness.evidence import Events, RunFolder
+from harness.faults.network import State
 from harness.judge import ServerRecord, encode_copy, parse_text
 from harness.lab import Lab, Timeouts
 from harness.lab.device import keepsakes
@@ -140,6 +140,41 @@ class ToldServer:
         return datetime.now(UTC) + timedelta(seconds=60)
 
 
+class Line:
+    """A relay that only notes what is done to it."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.turned_away = 0
+        self.broken = False
+        self.reached: Callable[[], bool] = lambda: False
+
+    def hold_when(self, reached: Callable[[], bool]) -> None:
+        self.reached = reached
+        self.did.append("hold")
+
+    def release(self) -> None:
+        self.did.append("release")
+
+    def hang_up(self) -> None:
+        self.did.append("hang up")
+
+    def go(self, state: State) -> None:
+        self.broken = True
+        self.did.append(state.value)
+
+    def heal(self) -> None:
+        self.broken = False
+        self.did.append("heal")
+
+    def command(self, name: str) -> None:
+        """It is the monitor, too, so that the order of all that is done is seen."""
+        self.did.append(name)
+
+    def close(self) -> None:
+        pass
+
+
 class Shelf:
     """Images without a workshop."""
 
@@ -184,7 +219,7 @@ def lab(factory: Path, tmp_path: Path) -> Iterator[Lab]:
         board = WrittenBoard(spec, Media(factory, ExtentMap()), folder.path, paramiko.ECDSAKey.generate())
         ends = ExitStack()
         ends.callback(board.close)
-        return Parts(ToldServer(), SimpleNamespace(), board, ends)  # type: ignore[arg-type]
+        return Parts(ToldServer(), Line(), board, ends)  # type: ignore[arg-type]
 
     with (
         closing(Events(folder / "events.jsonl")) as events,
