@@ -11,6 +11,7 @@ from updater.errors import StoreDamaged, UpdaterError
 from updater.store import Device, Store
 
 FILE = "bootstrap.mender"  # below the data directory; removed once it is known
+LOST = "store_lost"  # an incident
 log = logging.getLogger(__name__)
 
 
@@ -34,17 +35,25 @@ def bootstrap(store: Store, data_directory: Path, conf_directory: Path, *, force
 
 
 def recover(store: Store) -> None:
-    """A record of which nothing can be read any more is put aside: a device must ask for updates all the same.
+    """A record of which nothing can be read any more is set aside: a device must ask for updates all the same.
+
+    If it is the one of an update on trial, the record of the client before it is good, and says how to go on.
 
     Raises:
-        UpdaterError: it is of another version, or cannot be put aside.
+        UpdaterError: it is of another version, or cannot be set aside.
     """
     try:
         store.load()
     except StoreDamaged as error:
-        log.error("%s  It is put aside, and the device begins anew.", error)
-        store.file.put_aside()
-        store.save(Device(incidents={"store_lost": 1}))
+        log.error("%s  It is set aside.", error)
+        device = Device()
+        if error.path == store.uncommitted.path:
+            store.uncommitted.set_aside()
+            store.uncommitted.remove()
+            device = store.load()
+        else:
+            store.file.set_aside()
+        store.save(replace(device, incidents={**device.incidents, LOST: device.incidents.get(LOST, 0) + 1}))
 
 
 def _from_artifact(file: Path) -> dict[str, str]:

@@ -82,7 +82,10 @@ def _signal(config: Config, options: argparse.Namespace) -> int:
     from updater.pidfile import running_daemon
 
     number = {"check-update": signal.SIGUSR1, "send-inventory": signal.SIGUSR2}[options.command]
-    os.kill(running_daemon(config.data_directory), number)
+    try:
+        os.kill(running_daemon(config.data_directory), number)
+    except OSError as error:
+        raise UpdaterError(f"The daemon cannot be told: {error.strerror}.") from error
     return OK
 
 
@@ -159,12 +162,13 @@ def _parser() -> argparse.ArgumentParser:
     command("show-provides", _show_provides, "print what the installed software provides")
     install = command("install", _standalone, "install an artifact from a file, an address, or standard input (-)")
     install.add_argument("artifact", metavar="FILE|URL|-")
-    install.add_argument("--reboot-exit-code", action="store_true", help="end with 4 if a reboot is needed")
     others = [
         command("commit", _standalone, "keep what was installed"),
         command("rollback", _standalone, "go back to what was there before"),
         command("resume", _standalone, "go on with an update that was stopped or interrupted"),
     ]
+    for one in (install, others[-1]):
+        one.add_argument("--reboot-exit-code", action="store_true", help="end with 4 if a reboot is needed")
     for one in (install, *others):
         one.add_argument("--stop-before", action="append", default=[], choices=STOP_NAMES, help="stop there")
     return parser

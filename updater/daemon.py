@@ -35,6 +35,7 @@ from updater.wiring import Ports, make_keeper, make_session, make_world
 
 CLIENT = "bootproof-updater"
 AWAITS_COMMIT = STANDALONE.stored[Step.AWAIT_COMMIT]
+LOST = {STANDALONE.stored[step] for step in (Step.AWAIT_COMMIT, Step.ROLLBACK_ENTER, Step.FAILURE_ENTER, Step.CLEANUP)}
 log = logging.getLogger(__name__)
 
 
@@ -106,10 +107,12 @@ class Daemon:
         """A system that was installed by hand and that the bootloader has given up is rolled back for good."""
         device = self.store.load()
         update = device.update
-        waiting = update is not None and not update.deployment and update.state == AWAITS_COMMIT and update.target
-        if waiting and self.world.make_installer(device).restored():
+        if update is None or update.deployment or not update.target or update.state not in LOST:
+            return
+        if self.world.make_installer(device).restored():
             log.warning("the update that was begun by hand did not come up, and is rolled back")
-            Standalone(self.store, self.world).rollback()
+            by_hand = Standalone(self.store, self.world)
+            by_hand.rollback() if update.state == AWAITS_COMMIT else by_hand.resume()
 
     def turn(self) -> None:
         """Wait until something is due, and do it."""
@@ -249,7 +252,7 @@ class Daemon:
         device = self.store.load()
         again = self.session.next_deployment(device.provides, self.world.device_type)
         if again is None or (again.id, again.artifact_name) != (deployment.id, deployment.artifact_name):
-            raise ServerError("The server has another deployment by now.")
+            raise ServerError("The server has another deployment by now.", status=404)  # asking again would not help
         return again.uri
 
     def _engine(self, actions: Actions) -> Engine:

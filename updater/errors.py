@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class UpdaterError(Exception):
     """A step failed; the message is one sentence."""
@@ -48,7 +50,11 @@ class StoreError(UpdaterError):
 
 
 class StoreDamaged(StoreError):
-    """Nothing of what was remembered can be read any more."""
+    """Nothing of what was remembered can be read any more; `path` says where."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class StoreBusy(UpdaterError):

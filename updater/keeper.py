@@ -15,7 +15,7 @@ from updater.bootenv import BootEnv, BootState
 from updater.errors import BootEnvLost, UpdaterError
 from updater.machine.actions import INCONSISTENT, REBOOT_LIMIT
 from updater.ports import Clock, Runner
-from updater.slots import Slots
+from updater.slots import OTHER, Slots
 from updater.store import Device, Store
 
 RETURNS_LIMIT = 2  # tries to get back to the slot that was kept
@@ -95,13 +95,16 @@ class Keeper:
 
     def _close(self, device: Device, running: str, state: BootState) -> None:
         """End what an update that is no more has left open."""
-        if running == device.slot:
+        kept = device.slot
+        if not kept and state.upgrade_available:  # what was kept is forgotten; it is the slot that is not on trial
+            kept = OTHER[state.active]
+        if running == kept:
             log.error("slot %s runs and was kept, and slot %s would boot; that is undone", running, state.active)
             self.env.restore(running)
-        elif device.slot and running == state.active and device.returns < RETURNS_LIMIT:
+        elif kept and running == state.active and device.returns < RETURNS_LIMIT:
             log.error("slot %s is on trial, and nobody works for it any more", running)
             self.store.save(replace(device, returns=device.returns + 1))
-            self.env.restore(device.slot)
+            self.env.restore(kept)
             self._reboot()
 
     def _go_back(self, device: Device, running: str) -> None:

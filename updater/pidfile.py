@@ -23,6 +23,7 @@ def hold_pid(directory: Path) -> int:
     try:
         fd = os.open(directory / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)  # the number of an earlier life is somebody else's by now
         os.pwrite(fd, f"{os.getpid():>10}\n".encode(), 0)
     except BlockingIOError as error:
         raise UpdaterError("The daemon is already running on this device.") from error

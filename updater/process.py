@@ -22,6 +22,7 @@ from updater.ports import Clock
 OUTPUT_LIMIT = 10 * 1024  # bytes kept of what a program prints; the rest is read and dropped
 GRACE = 60.0  # seconds between being asked to end and being made to
 TICK = 0.02  # seconds of real time between two looks at a program that prints nothing
+LEFTOVERS_LIMIT = 10.0  # seconds that the kernel is given to end what was left behind
 PR_SET_PDEATHSIG = 1
 MARK = "BOOTPROOF_UPDATE_OF"  # in the environment of whatever works on an update
 
@@ -148,12 +149,22 @@ def end_leftovers(owner: str) -> None:
     The caller must be the only one that installs.
     """
     wanted = f"{MARK}={owner}".encode()
+    until = time.monotonic() + LEFTOVERS_LIMIT
+    while (left := _marked(wanted)) and time.monotonic() < until:
+        for number in left:
+            with contextlib.suppress(OSError):
+                os.kill(number, signal.SIGKILL)
+        time.sleep(TICK)
+
+
+def _marked(wanted: bytes) -> list[int]:
+    """The processes with that variable in their environment, but for this one."""
+    found = []
     for place in Path("/proc").iterdir():
-        if not place.name.isdecimal():
-            continue
-        with contextlib.suppress(OSError):
-            if wanted in (place / "environ").read_bytes().split(b"\0") and int(place.name) != os.getpid():
-                os.kill(int(place.name), signal.SIGKILL)
+        with contextlib.suppress(OSError, ValueError):
+            if int(place.name) != os.getpid() and wanted in (place / "environ").read_bytes().split(b"\0"):
+                found.append(int(place.name))
+    return found
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

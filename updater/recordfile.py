@@ -41,7 +41,7 @@ class RecordFile:
             raise StoreError(f"{self.path} cannot be read: {error.strerror}.") from error
         found = max(filter(None, (_parse(raw, at) for at in (0, PLACE))), default=None)
         if found is None:
-            raise StoreDamaged(f"{self.path} is damaged: none of its records is whole.")
+            raise StoreDamaged(f"{self.path} is damaged: none of its records is whole.", self.path)
         return found[1]
 
     def write(self, record: bytes) -> None:
@@ -53,28 +53,42 @@ class RecordFile:
         if HEAD.size + len(record) > PLACE:
             raise StoreError(f"What is to be kept in {self.path} has grown beyond {PLACE} bytes.")
         try:
-            if self.path.exists():
-                self._replace(record)
-            else:
+            if not self.path.exists() or not self._replace(record):
                 write_durably(self.path, _rendered(record, 0).ljust(2 * PLACE, b"\0"))
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}.") from error
 
-    def put_aside(self) -> None:
-        """Keep a damaged file for whoever wants to look at it, and begin anew."""
-        self.path.replace(self.path.with_suffix(".damaged"))
-        flush_directory(self.path.parent)
+    def set_aside(self) -> None:
+        """Keep a copy of a damaged file for whoever wants to look at it; what is written next takes its place.
+
+        Raises:
+            StoreError: it cannot be kept.
+        """
+        try:
+            write_durably(self.path.with_suffix(".damaged"), self.path.read_bytes())
+        except OSError as error:
+            raise StoreError(f"{self.path} is damaged and cannot be kept aside: {error.strerror}.") from error
 
     def remove(self) -> None:
-        """Forget the record."""
-        self.path.unlink(missing_ok=True)
-        flush_directory(self.path.parent)
+        """Forget the record.
 
-    def _replace(self, record: bytes) -> None:
+        Raises:
+            StoreError: it is still there.
+        """
+        try:
+            self.path.unlink(missing_ok=True)
+            flush_directory(self.path.parent)
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be removed: {error.strerror}.") from error
+
+    def _replace(self, record: bytes) -> bool:
+        """Write to the place of the older record; False if no record is whole, so that the file is to be made anew."""
         fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             raw = os.pread(fd, 2 * PLACE, 0)
             numbers = [found[0] if (found := _parse(raw, at)) else -1 for at in (0, PLACE)]
+            if max(numbers) < 0:
+                return False
             older = numbers.index(min(numbers)) if self._doubtful is None else self._doubtful
             self._doubtful = older
             content = memoryview(_rendered(record, max(numbers) + 1))
@@ -84,6 +98,7 @@ class RecordFile:
                 content, at = content[done:], at + done
             os.fdatasync(fd)
             self._doubtful = None
+            return True
         finally:
             os.close(fd)
 

@@ -6,7 +6,8 @@ What is printed and the exit codes are those of Mender's client, so that scripts
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from updater.errors import UpdaterError
@@ -49,7 +50,7 @@ class Standalone:
 
     def install(self, source: Source) -> Result:
         """Install an artifact; one that can be rolled back waits for a commit."""
-        with self._store.writing():
+        with self._alone():
             device = self._store.load()
             if device.update is not None:
                 raise UpdaterError("Update already in progress. Please commit or roll back first.")
@@ -64,17 +65,16 @@ class Standalone:
 
     def resume(self) -> Result:
         """Go on with an update that was stopped or interrupted."""
-        with self._store.writing():
+        with self._alone():
             device = self._store.load()
             if _begun(device) is None:
                 return Result(NOTHING_TO_DO, ("No update in progress.",))
-            end_leftovers(self._owner)
             engine = self._engine(Actions(self._world), Step.AWAIT_COMMIT)
             return _installed(engine, engine.resume(device))
 
     def commit(self) -> Result:
         """Keep what was installed."""
-        with self._store.writing():
+        with self._alone():
             device = self._store.load()
             update = _begun(device)
             if update is None:
@@ -89,7 +89,7 @@ class Standalone:
 
     def rollback(self) -> Result:
         """Go back to what was there before."""
-        with self._store.writing():
+        with self._alone():
             device = self._store.load()
             update = _begun(device)
             if update is None:
@@ -106,6 +106,13 @@ class Standalone:
             good = engine.outcome is Outcome.ROLLED_BACK
             again = (REBOOT_TEXT,) if (Step.CHECK_ROLLBACK_REBOOT, Event.DONE) in engine.history else ()
             return Result(OK if good else FAILED, (_after_failure(engine), *again), bool(again))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the one that installs; what an updater that was killed has left behind is ended."""
+        with self._store.writing():
+            end_leftovers(self._owner)
+            yield
 
     def _engine(self, actions: Actions, *pauses: Step) -> Engine:
         return Engine(actions, self._store, self._world.marks, STANDALONE, self._stops | frozenset(pauses))

@@ -8,7 +8,6 @@ import os
 import select
 import signal
 from types import FrameType
-from typing import NoReturn
 
 from updater.ports import Clock, SystemClock
 
@@ -18,7 +17,7 @@ CHECK_UPDATE, SEND_INVENTORY = signal.SIGUSR1, signal.SIGUSR2
 class Wakeup:
     """Takes the signals of this process; what was asked for while nobody waited is answered at the next wait.
 
-    SIGTERM ends the process.
+    SIGTERM ends the process at once, wherever it is: every step bears that, as it bears a power cut.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -31,10 +30,10 @@ class Wakeup:
 
     def wait(self, seconds: float) -> set[signal.Signals]:
         """Wait so long, or until something is asked for; returns what was."""
-        if not self._asked:
-            ready, _, _ = select.select([self._read], [], [], max(0.0, seconds) * self._scale)
-            if ready:
-                os.read(self._read, 64)
+        select.select([self._read], [], [], 0.0 if self._asked else max(0.0, seconds) * self._scale)
+        with contextlib.suppress(BlockingIOError):  # it is empty
+            while os.read(self._read, 4096):
+                pass
         asked, self._asked = self._asked, set()
         return asked
 
@@ -44,5 +43,5 @@ class Wakeup:
             os.write(self._write, b"!")
 
 
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)
+def _end(_number: int, _frame: FrameType | None) -> None:
+    os._exit(0)  # an exception could come up where it is swallowed, as in a finalizer

@@ -3,6 +3,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -83,6 +84,10 @@ class Running:
         self.operator.decide(self.identity, "accepted")
         wait(lambda: self.inventory().get("mood") == "calm")
 
+    def end(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(PATIENCE) == 0
+
     def command(self, word: str) -> None:
         done = self.device.run(word)
         assert done.returncode == 0, done
@@ -121,11 +126,62 @@ def test_signals_that_come_together_are_all_answered(running: Running) -> None:
     assert running.process.poll() is None
 
 
+def test_a_signal_before_it_has_begun_to_wait_does_not_end_it(running: Running) -> None:
+    """The identity script, which it runs long before its first round, tells it to ask and to tell."""
+    running.accept()
+    running.end()
+    script = running.device.folder / "share/identity/mender-device-identity"
+    told = running.device.folder / "told"
+    lines = f"kill -USR1 $PPID && kill -USR2 $PPID && touch {told}"
+    running.device.program(script, script.read_text().replace("echo", f"{lines}\necho"))
+    (running.device.folder / "mood").write_text("woken\n")
+    running.process = running.start()
+    wait(lambda: running.inventory().get("mood") == "woken")
+    assert told.exists()
+    assert running.process.poll() is None
+
+
+def test_what_a_killed_one_left_behind_is_ended_by_the_next(running: Running, operator: Operator) -> None:
+    running.accept()
+    folder = running.device.folder
+    running.device.module(
+        ArtifactInstall=f"setsid sleep 300 >/dev/null 2>&1 & echo $! >{folder}/left; kill -9 $PPID; sleep 300"
+    )
+    artifact = running.device.artifact(name=f"app-{uuid.uuid4().hex[:8]}")
+    assert operator.upload(artifact).status_code == 201
+    deployment = operator.deploy(artifact.stem, running.id)
+    running.command("check-update")
+    assert running.process.wait(PATIENCE) == -signal.SIGKILL
+    handle = os.pidfd_open(int((folder / "left").read_text()))
+    assert not select.select([handle], [], [], 0)[0], "it outlives the daemon"
+    running.process = running.start()
+    assert select.select([handle], [], [], PATIENCE)[0]
+    os.close(handle)
+    wait(lambda: operator.part(deployment, running.id)["status"] == "failure")
+
+
+def test_one_whose_record_is_damaged_starts_again_and_says_so(running: Running, operator: Operator) -> None:
+    running.accept()
+    running.end()
+    record = running.device.data / "bootproof-store"
+    record.write_bytes(b"junk" * 1000)
+    running.process = running.start()
+    wait(lambda: running.inventory().get("incident_store_lost") == "1")
+    assert running.inventory()["artifact_name"] == "unknown"
+    assert record.with_suffix(".damaged").read_bytes() == b"junk" * 1000
+    assert b"set aside" in (running.device.folder / "stderr").read_bytes()
+    artifact = running.device.artifact(name=f"app-{uuid.uuid4().hex[:8]}")
+    assert operator.upload(artifact).status_code == 201
+    deployment = operator.deploy(artifact.stem, running.id)
+    running.command("check-update")
+    wait(lambda: operator.part(deployment, running.id)["status"] == "success")
+    assert running.device.installed == artifact.stem
+
+
 def test_it_ends_when_it_is_told_to_and_only_one_runs(running: Running) -> None:
     running.accept()
     second = running.start()
     assert second.wait(PATIENCE) == 1
     assert b"already running" in (running.device.folder / "stderr").read_bytes()
-    running.process.terminate()
-    assert running.process.wait(PATIENCE) == 0
+    running.end()
     assert running.device.run("check-update").returncode == 1

@@ -2,15 +2,31 @@
 """Every answer that a download may be given when it goes on, with what Mender's own tests want to come of it."""
 
 import socket
+import threading
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
-from tests.protocol.updater_answers import BROKEN, CHUNKED, FATAL, GOOD, WHOLE, answer, download, partial, rest, whole
-from tests.protocol.updater_servers import Pauses, everything, peer, silent, trickle, tries
+from tests.protocol.updater_answers import (
+    BROKEN,
+    CHUNKED,
+    FATAL,
+    GOOD,
+    PATIENT,
+    WHOLE,
+    Foretold,
+    answer,
+    download,
+    partial,
+    rest,
+    whole,
+)
+from tests.protocol.updater_servers import Pauses, everything, peer, silent, tries
 from updater.errors import ServerError
+from updater.server import line
 from updater.server.download import Download
-from updater.server.http import Connector
+from updater.server.http import EXCHANGE, Connector
 
 ACCEPTED = {
     "BasicDownloadAndResume": GOOD,
@@ -102,8 +118,9 @@ def test_before_the_first_byte_everything_is_asked_for_again() -> None:
     """A range from byte 0 would need a server that knows ranges."""
     pauses = Pauses()
     head = answer("200 OK", Content_Length="10")
+    connector = Foretold(None, None, len(head))
     with peer(b"", head, silent(head), b"HTTP/1.1 2", b"garbage\r\n\r\n", whole(WHOLE)) as server:
-        assert everything(download(server.url, pauses=pauses)) == WHOLE
+        assert everything(download(server.url, pauses=pauses, connector=connector)) == WHOLE
     assert server.ranges == [""] * 6
     assert len(pauses.slept) == 5
 
@@ -146,31 +163,41 @@ def test_a_server_that_goes_down_and_up_wants_as_many_tries(downs: int, allowed:
 def test_a_line_that_goes_silent_is_a_line_that_broke() -> None:
     """Nobody says that it is broken: a box on the way that forgot the connection sends no reset."""
     pauses = Pauses()
-    with peer(silent(), silent(BROKEN), silent(), silent(partial(4, 0)), silent(GOOD[:20]), GOOD) as server:
-        assert everything(download(server.url, pauses=pauses)) == WHOLE
+    begun = [b"", BROKEN, b"", partial(4, 0), GOOD[:20]]
+    connector = Foretold(*map(len, begun))
+    with peer(*map(silent, begun), GOOD) as server:
+        assert everything(download(server.url, pauses=pauses, connector=connector)) == WHOLE
     assert server.ranges == ["", "", *["bytes=4-9"] * 4]
     assert pauses.slept == [1.0] * 5
 
 
 def test_bytes_that_came_before_the_silence_are_not_asked_for_again() -> None:
-    with peer(silent(BROKEN), silent(partial(4, 3)), partial(7, 3)) as server:
-        assert everything(download(server.url)) == WHOLE
+    begun = [BROKEN, partial(4, 3)]
+    connector = Foretold(*map(len, begun))
+    with peer(*map(silent, begun), partial(7, 3)) as server:
+        assert everything(download(server.url, connector=connector)) == WHOLE
     assert server.ranges == ["", "bytes=4-9", "bytes=7-9"]
 
 
-def test_a_slow_line_is_not_a_dead_one() -> None:
+def test_a_slow_line_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every byte takes its time, and all together longer than a small exchange may."""
-    connector = Connector(timeout=2.0, exchange=0.4)
-    head = answer("200 OK", Content_Length="10")
+    now, asked_for = [0.0], threading.Semaphore(0)
+    monkeypatch.setattr(line, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def slow(connection: socket.socket) -> None:
-        connection.sendall(head)
-        trickle(WHOLE, 0.08)(connection)
+        connection.sendall(answer("200 OK", Content_Length="10"))
+        for number in range(10):
+            asked_for.acquire(timeout=PATIENT)
+            connection.sendall(WHOLE[number : number + 1])
 
-    pauses = Pauses()
-    with peer(slow) as server:
-        assert everything(Download(connector, server.url, pauses, tries(2))) == WHOLE
-    assert pauses.slept == []
+    pauses, content = Pauses(), b""
+    with peer(slow) as server, closing(Download(Connector(timeout=PATIENT), server.url, pauses, tries(2))) as begun:
+        while len(content) < len(WHOLE):
+            asked_for.release()
+            content += begun.read(10)
+            now[0] += EXCHANGE
+        assert (content, begun.read(10)) == (WHOLE, b"")
+    assert (pauses.slept, len(server.asked)) == ([], 1)
 
 
 def test_a_download_that_is_left_in_the_middle_leaves_nothing_open() -> None:

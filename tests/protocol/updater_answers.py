@@ -1,18 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What servers answer to a download, right and wrong, and a download that is quick to give up."""
+"""What servers answer to a download, right and wrong, and downloads that know which silence to give up."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from tests.protocol.updater_servers import Pauses, tries
 from updater.server.download import Download
 from updater.server.http import Connector
+from updater.server.line import Line
 
-QUICK = 0.3  # seconds of silence after which a connection is given up here
+QUICK = 0.3  # seconds of silence after which a connection is given up that is known to stay silent
+PATIENT = 60.0  # and any other: a slow machine is no silent server
 WHOLE = b"abcdefghij"
 
 
-def download(address: str, number: int = 10, pauses: Pauses | None = None, **more: Any) -> Download:
-    return Download(Connector(timeout=QUICK), address, pauses or Pauses(), tries(number), **more)
+def download(
+    address: str, number: int = 10, pauses: Pauses | None = None, connector: Connector | None = None, **more: Any
+) -> Download:
+    connector = connector or Connector(timeout=PATIENT)
+    return Download(connector, address, pauses or Pauses(), tries(number), **more)
+
+
+class Foretold(Connector):
+    """Gives each connection up quickly once it has brought the bytes after which it is silent, and not before.
+
+    `silences` are those numbers of bytes, one for each connection in its turn; None for one that does not fall silent,
+    as for all that follow.
+    """
+
+    def __init__(self, *silences: int | None) -> None:
+        super().__init__(timeout=PATIENT)
+        self._silences: Iterator[int | None] = iter(silences)
+
+    def _line(self, *how: Any) -> Line:
+        line, brings = super()._line(*how), next(self._silences, None)
+        receive, brought = line.receive_into, 0
+
+        def counted(buffer: bytearray) -> int:
+            nonlocal brought
+            if brings is not None and brought >= brings:
+                line._stall = QUICK
+            got = receive(buffer)
+            brought += got
+            return got
+
+        line.receive_into = counted  # type: ignore[method-assign]
+        return line
 
 
 def answer(status: str, body: bytes = b"", **headers: str) -> bytes:

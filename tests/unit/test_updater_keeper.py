@@ -179,3 +179,21 @@ def test_what_an_update_that_is_no_more_has_left_open_is_closed(board: Board) ->
     board.boot()
     assert board.start() == ""
     assert (board.running, board.active, board.trial) == ("a", "a", False)
+
+
+@pytest.mark.parametrize(("running", "origin"), [("b", "a"), ("a", "a"), ("a", "b")])
+def test_a_trial_whose_record_is_lost_is_ended_on_the_slot_that_is_not_on_trial(
+    running: str, origin: str, tmp_path: Path
+) -> None:
+    """Nobody knows what was on trial, so nobody can say that it may stay; and no update can be made meanwhile."""
+    target = {"a": "b", "b": "a"}[origin]
+    board = Board(Store(tmp_path), running=running, active=target, trial=True)
+    board.store.save(Device())
+    board.start()
+    board.boot()
+    board.start()
+    assert (board.running, board.active, board.trial) == (origin, origin, False)
+    assert board.store.load().slot in ("", origin)
+    board.start()
+    assert board.store.load().slot == origin
+    board.keeper().check()

@@ -73,7 +73,7 @@ class RootfsImage:
             "ArtifactInstall": self._flip,
             "ArtifactVerifyReboot": self._verify_reboot,
             "ArtifactCommit": self._commit,
-            "ArtifactRollback": self.abandon,  # if it fails, the next boot is another chance
+            "ArtifactRollback": self._roll_back,
             "ArtifactVerifyRollbackReboot": self._verify_rollback,
         }
         work.get(state, lambda: None)()

@@ -131,6 +131,12 @@ class Actions(Fetch):
             return device, self._attempt(lambda: self._installed_by(device).call("ArtifactReboot"))
         return self._restart(device), Event.FAILED
 
+    def rollback(self, device: Device) -> Done:
+        """Take the installation back; for a slot that is looked at again after a reboot, that is another chance."""
+        event = self._attempt(lambda: self._installed_by(device).call("ArtifactRollback"))
+        again = self.world.dialect.reboots and bool(update_of(device).target)
+        return device, Event.DONE if again else event
+
     def rollback_reboot(self, device: Device) -> Done:
         """Start the old software; whether that worked is seen afterwards."""
         if update_of(device).reboot == Reboot.CUSTOM:

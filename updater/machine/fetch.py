@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from updater.store import Device
 if TYPE_CHECKING:  # most starts of a device install nothing
     from updater.artifact import Artifact
 
-PROVIDES_LIMIT = 32 * 1024  # characters; the store holds them twice during an update
+PROVIDES_LIMIT = 32 * 1024  # bytes in the record, which holds them twice during an update
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ class Fetch:
                 artifact_group=artifact.group or "",
                 provides=apply_provides(device.provides, artifact),
             )
-            if sum(len(name) + len(value) for name, value in update.provides.items()) > PROVIDES_LIMIT:
+            if len(json.dumps(update.provides)) > PROVIDES_LIMIT:
                 raise InstallRefused("The artifact provides more than this device can remember.")
             if artifact.payload_type is None:
                 self.close()

@@ -43,6 +43,7 @@ STANDALONE = Dialect(
     },
     limit=LIMIT,
     start_cost=1,
+    reboots=False,
     first=S.DOWNLOAD_ENTER,
     stored={
         S.HOLD_INSTALL:         "Before_ArtifactInstall_Enter",

@@ -179,7 +179,7 @@ WORK: dict[Step, Work] = {
     S.SAVE_PROVIDES:                Do("save_provides"),
     S.CHECK_ROLLBACK:               Do("check_rollback"),
     S.ROLLBACK_ENTER:               Script("ArtifactRollback", "Enter"),
-    S.ROLLBACK:                     Call("ArtifactRollback"),
+    S.ROLLBACK:                     Do("rollback"),
     S.ASK_REBOOT_BACK:              Do("ask_reboot_again"),
     S.ROLLBACK_LEAVE:               Script("ArtifactRollback", "Leave"),
     S.ROLLBACK_LEAVE_ERROR:         Script("ArtifactRollback", "Leave"),

@@ -192,6 +192,7 @@ class Dialect:
     scripts_ignored: frozenset[str] = frozenset()  # states whose Enter and Leave scripts may fail
     asks_for_sizes: bool = True
     posts_to_v1: bool = False  # asks servers without the newer route by POST before it asks by GET
+    reboots: bool = True  # by itself; otherwise a person does, and nobody looks afterwards
     strict_scripts: bool = False  # the version file is required, and every script must be executable
 
 
