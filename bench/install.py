@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long an installation takes on the board, beside the same work done by tools and by Debian's mender-client.
 
-One board, one run, the ways in turn: our `mender-update install`, the pipe `gzip | sha256sum and dd` with a final
-flush (GNU's tools), and mender-client's standalone installation of the same artifact.  Prints one JSON object;
-seconds are the board's, and the best of each way is compared.
+One board, one run, the ways in turn: our `mender-update install`, the same told to leave unchanged blocks alone on a
+slot that holds the running version, the pipe `gzip | sha256sum and dd` with a final flush (GNU's tools), and
+mender-client's standalone installation of the same artifact.  Prints one JSON object; seconds are the board's, and the
+best of each way is compared; `slot` says what the write log holds of the last round: bytes and writes to the slot, how
+many of them are not aligned to 4 KiB, and the medium's flushes.
 
     python bench/install.py [--rounds 3] [--idle SECONDS]
 """
@@ -23,7 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.board import HOST_FOR_GUESTS
+from harness.faults.power import area
 from harness.lab import Lab, scratch_lab
+from harness.storage import Kind, flushes
 from images.catalogue import Catalogue
 from images.foreign import MenderClient
 from images.release import Release
@@ -36,6 +40,9 @@ TOOLS = (  # GNU's, because the board's own are several times slower
     f"{FOREIGN}/dd of=/dev/vda2 bs=1M iflag=fullblock conv=fsync 2>/dev/null; wait; rm /tmp/f"
 )
 MENDER = f"{FOREIGN}/mender --config /tmp/foreign/mender.conf --data /tmp/foreign/state --no-syslog --log-level error"
+OURS = "mender-update --log-level error"
+SKIPPING = "/data/mender/skipping.conf"
+PAGE = 4096
 CONFIG = {"RootfsPartA": "/dev/vda1", "RootfsPartB": "/dev/vda2", "DeviceTypeFile": "/data/mender/device_type"}
 
 
@@ -80,19 +87,43 @@ def timed(lab: Lab, command: str) -> tuple[float, int]:
     return 60 * minutes + seconds, int(re.findall(r"Maximum resident.*: (\d+)", said)[0]) // 4
 
 
-def measure(lab: Lab, rounds: int) -> dict[str, list[tuple[float, int]]]:
-    """All ways in turn."""
+def logged(lab: Lab, since: int) -> dict[str, int]:
+    """What the write log holds from an operation on."""
+    lab.board.log.poll()
+    operations = lab.board.log.operations[since:]
+    place = area(lab.board.spec.layout, "rootfs-b")
+    writes = [one for one in operations if one.kind is Kind.WRITE and one.address in place]
+    return {
+        "bytes": sum(one.length for one in writes),
+        "writes": len(writes),
+        "unaligned": sum(one.address % PAGE > 0 or one.length % PAGE > 0 for one in writes),
+        "flushes": flushes(operations),
+    }
+
+
+def measure(lab: Lab, rounds: int) -> tuple[dict[str, list[tuple[float, int]]], dict[str, dict[str, int]]]:
+    """All ways in turn: what they took, and what the log holds of the last round."""
     ways = {
-        "ours": ("mender-update --log-level error install /data/b.mender >/dev/null", "mender-update rollback"),
-        "tools": (TOOLS, ":"),
-        "mender-client": (f"{MENDER} install /data/b.mender >/dev/null", f"{MENDER} rollback"),
+        "ours": (":", f"{OURS} install /data/b.mender >/dev/null", "mender-update rollback"),
+        "ours-skipping": (
+            "dd if=/dev/vda1 of=/dev/vda2 bs=1M conv=fsync",
+            f"{OURS} --config {SKIPPING} install /data/b.mender >/dev/null",
+            "mender-update rollback",
+        ),
+        "tools": (":", TOOLS, ":"),
+        "mender-client": (":", f"{MENDER} install /data/b.mender >/dev/null", f"{MENDER} rollback"),
     }
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in ways}
+    log: dict[str, dict[str, int]] = {}
     for _ in range(rounds):
-        for name, (command, undo) in ways.items():
+        for name, (first, command, undo) in ways.items():
+            lab.run(f"{first} >/dev/null 2>&1")
+            lab.board.log.poll()
+            since = len(lab.board.log.operations)
             found[name].append(timed(lab, command))
+            log[name] = logged(lab, since)
             lab.run(f"{undo} >/dev/null 2>&1")
-    return found
+    return found, log
 
 
 def idle(lab: Lab, seconds: int) -> dict[str, float]:
@@ -130,15 +161,19 @@ def main() -> None:
             'sed -i \'s/"UpdatePollIntervalSeconds": 1/"UpdatePollIntervalSeconds": 1800/; /VerifyKey/d\' '
             "/data/mender/mender.conf; killall python3; sleep 8"
         )
+        skipping = {**json.loads(lab.run("cat /data/mender/mender.conf")), "Bootproof": {"SkipUnchangedBlocks": True}}
+        lab.write(json.dumps(skipping), SKIPPING)
         if options.idle:
             result["idle"] = idle(lab, options.idle)
-        found = measure(lab, options.rounds)
+        found, log = measure(lab, options.rounds)
     best = {name: min(seconds for seconds, _ in runs) for name, runs in found.items()}
     result |= {
         "seconds": {name: [seconds for seconds, _ in runs] for name, runs in found.items()},
         "peak_mib": {name: round(max(memory for _, memory in runs) / 1024, 1) for name, runs in found.items()},
+        "slot": log,
         "ours_over_tools": round(best["ours"] / best["tools"], 3),
         "ours_over_mender_client": round(best["ours"] / best["mender-client"], 3),
+        "skipping_over_ours": round(best["ours-skipping"] / best["ours"], 3),
     }
     print(json.dumps(result, indent=1))
 
