@@ -182,7 +182,7 @@ MUTANTS: dict[str, Mutant] = {
                 Change(
                     "machine/tables.py",
                     '"update-commit":            Resume(S.CHECK_COMMIT),',
-                    '"update-commit":            Resume(S.ROLLED_BACK),',
+                    '"update-commit":            Resume(S.ROLLED_BACK, Outcome.FAILED),',
                 ),
             ),
         ),

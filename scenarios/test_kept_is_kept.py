@@ -28,7 +28,7 @@ def test_kept_is_kept(lab: Lab) -> None:
 @allure.severity(allure.severity_level.NORMAL)
 @pytest.mark.original("failed-in-the-commit")
 def test_commit_as_the_original_reports_it(lab: Lab) -> None:
-    """Mender's client 3.4, by its documentation: the new system stays, and is reported as failed under the old name."""
+    """Mender's client 3.4, by its documentation: the new system stays, and is reported as failed."""
     lab.deploy("b")
     lab.cut_after_env_write(after="commit.begin", says="Cut right after the commit's last sector")
     lab.power_on()

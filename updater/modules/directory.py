@@ -32,7 +32,7 @@ from updater.modules.durable import (
     remove_file,
     remove_tree,
 )
-from updater.modules.journal import Facts, Journal
+from updater.modules.journal import Facts, Journal, journalled
 from updater.modules.problems import ModuleError
 from updater.modules.protocol import Module
 from updater.modules.unpack import unpack
@@ -190,21 +190,8 @@ def _old(path: Path) -> Path:
 
 
 def module(disk: Disk) -> Module:
-    def rolled_back(work: Workdir) -> None:
-        Journal(disk, work).roll_back(partial(restore, disk))
-
-    def cleaned_up(work: Workdir) -> None:
-        Journal(disk, work).clean_up(partial(restore, disk), partial(sweep, disk))
-
-    return Module(
-        "directory",
-        {
-            "ArtifactInstall": partial(install, disk),
-            "ArtifactCommit": lambda work: Journal(disk, work).commit(),
-            "ArtifactRollback": rolled_back,
-            "Cleanup": cleaned_up,
-        },
-        rollback=True,
+    return journalled(
+        "directory", disk, partial(install, disk), lambda _, facts: restore(disk, facts), partial(sweep, disk)
     )
 
 

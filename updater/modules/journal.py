@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from updater.modules.durable import Disk, exists, remove_file, write_bytes
 from updater.modules.problems import ModuleError
+from updater.modules.protocol import Action, Module
 from updater.modules.workdir import Workdir
 
 FORMAT = 1
@@ -79,3 +81,26 @@ class Journal:
         # In this order: a record without a commit would be rolled back.
         remove_file(self._disk, self._record)
         remove_file(self._disk, self._committed)
+
+
+def journalled(
+    name: str, disk: Disk, install: Action, restore: Callable[[Workdir, Facts], None], sweep: Step
+) -> Module:
+    """A module whose `install` changes files, and that needs nothing but its record to go back."""
+
+    def rolled_back(work: Workdir) -> None:
+        Journal(disk, work).roll_back(partial(restore, work))
+
+    def cleaned_up(work: Workdir) -> None:
+        Journal(disk, work).clean_up(partial(restore, work), sweep)
+
+    return Module(
+        name,
+        {
+            "ArtifactInstall": install,
+            "ArtifactCommit": lambda work: Journal(disk, work).commit(),
+            "ArtifactRollback": rolled_back,
+            "Cleanup": cleaned_up,
+        },
+        rollback=True,
+    )

@@ -30,7 +30,7 @@ from updater.modules.durable import (
     remove_file,
     write_whole,
 )
-from updater.modules.journal import Facts, Journal
+from updater.modules.journal import Facts, Journal, journalled
 from updater.modules.problems import ModuleError
 from updater.modules.protocol import Module
 from updater.modules.workdir import Workdir
@@ -141,22 +141,7 @@ def _scratch(path: Path) -> Path:
 
 
 def module(disk: Disk) -> Module:
-    def rolled_back(work: Workdir) -> None:
-        Journal(disk, work).roll_back(partial(restore, disk, work))
-
-    def cleaned_up(work: Workdir) -> None:
-        Journal(disk, work).clean_up(partial(restore, disk, work), partial(sweep, disk))
-
-    return Module(
-        "single-file",
-        {
-            "ArtifactInstall": partial(install, disk),
-            "ArtifactCommit": lambda work: Journal(disk, work).commit(),
-            "ArtifactRollback": rolled_back,
-            "Cleanup": cleaned_up,
-        },
-        rollback=True,
-    )
+    return journalled("single-file", disk, partial(install, disk), partial(restore, disk), partial(sweep, disk))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
