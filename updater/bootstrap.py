@@ -34,26 +34,40 @@ def bootstrap(store: Store, data_directory: Path, conf_directory: Path, *, force
         file.unlink(missing_ok=True)
 
 
-def recover(store: Store) -> None:
+def recover(store: Store) -> bool:
     """A record of which nothing can be read any more is set aside: a device must ask for updates all the same.
 
     If it is the one of an update on trial, the record of the client before it is good, and says how to go on.
+
+    Returns:
+        Whether it is to be found out anew what is installed.
 
     Raises:
         UpdaterError: it is of another version, or cannot be set aside.
     """
     try:
         store.load()
+        return False
+    except StoreDamaged:
+        with store.writing():
+            return _set_aside(store)
+
+
+def _set_aside(store: Store) -> bool:
+    try:
+        store.load()  # somebody may have done it in the meantime
+        return False
     except StoreDamaged as error:
         log.error("%s  It is set aside.", error)
-        device = Device()
-        if error.path == store.uncommitted.path:
+        device, forgotten = Device(), error.path != store.uncommitted.path
+        if forgotten:
+            store.file.set_aside()
+        else:
             store.uncommitted.set_aside()
             store.uncommitted.remove()
             device = store.load()
-        else:
-            store.file.set_aside()
         store.save(replace(device, incidents={**device.incidents, LOST: device.incidents.get(LOST, 0) + 1}))
+        return forgotten
 
 
 def _from_artifact(file: Path) -> dict[str, str]:

@@ -16,11 +16,12 @@ from typing import Any, NoReturn
 from updater import config as configuration
 from updater.bootstrap import bootstrap, recover
 from updater.config import Config
+from updater.configkeys import LEVELS
 from updater.errors import UpdaterError
 from updater.store import Store
 
 VERSION = "bootproof-updater 1"
-OK, FAILED = 0, 1
+OK, FAILED, INTERRUPTED = 0, 1, 130
 STOP_NAMES = ("ArtifactInstall_Enter", "ArtifactCommit_Enter", "ArtifactCommit_Leave", "ArtifactRollback_Enter",
               "ArtifactFailure_Enter", "Cleanup")  # fmt: skip
 log = logging.getLogger(__name__)
@@ -29,19 +30,39 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(argv)
-    _log_to(options)
     try:
+        _log_to(options)
         config = _config(options)
         logging.getLogger().setLevel((options.log_level or config.log_level).upper())
         code: int = options.run(config, options)
+        if sys.stdout:  # it may have been closed from the beginning
+            sys.stdout.flush()
         return code
-    except UpdaterError as error:
-        print(f"mender-update: {error}", file=sys.stderr)
+    except (UpdaterError, OSError) as error:
+        print(f"mender-update: {_said(error)}", file=sys.stderr)
+        _hush()
         return FAILED
+    except KeyboardInterrupt:
+        print("mender-update: Interrupted. An update that was under way is still known: see `resume`.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _said(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"{error.filename or 'What was to be printed'} cannot be written: {error.strerror}."
+
+
+def _hush() -> None:
+    """Nothing more can be printed, or need be; what is still to be written out would fail once more at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def _log_to(options: argparse.Namespace) -> None:
     form = "updater: %(levelname)s %(message)s"
+    options.log_level = LEVELS[options.log_level] if options.log_level else None
     level = (options.log_level or "info").upper()
     if options.log_file:
         logging.basicConfig(level=level, format=f"%(asctime)s {form}", filename=options.log_file)
@@ -50,7 +71,7 @@ def _log_to(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    config = configuration.load(options.config, options.data)
+    config = configuration.load(options.config, options.data, fallback_file=options.fallback_config)
     changes: dict[str, Any] = {}
     if options.trusted_certs:
         changes["server_certificate"] = options.trusted_certs
@@ -68,14 +89,19 @@ def _daemon(config: Config, options: argparse.Namespace) -> int:
     from updater.wiring import make_ports
 
     store = Store(config.data_directory)
-    recover(store)
-    bootstrap(store, config.data_directory, config.conf_directory, force=options.forcebootstrap)
+    _know(store, config, options)
     daemon.run(config, make_ports(options.time_scale, DIALECTS[options.dialect]))
 
 
 def _bootstrap(config: Config, options: argparse.Namespace) -> int:
-    bootstrap(Store(config.data_directory), config.data_directory, config.conf_directory, force=options.forcebootstrap)
+    _know(Store(config.data_directory), config, options)
     return OK
+
+
+def _know(store: Store, config: Config, options: argparse.Namespace) -> None:
+    """Find out what is installed, if that is not known, or not any more."""
+    anew = recover(store) or options.forcebootstrap
+    bootstrap(store, config.data_directory, config.conf_directory, force=anew)
 
 
 def _signal(config: Config, options: argparse.Namespace) -> int:
@@ -107,13 +133,17 @@ def _standalone(config: Config, options: argparse.Namespace) -> int:
 
     ports = make_ports(options.time_scale)
     store = Store(config.data_directory)
-    bootstrap(store, config.data_directory, config.conf_directory, force=options.forcebootstrap)
+    _know(store, config, options)
     commands = Standalone(store, make_world(config, ports, NoReports()), options.stop_before)
     if options.command == "install":
         result = commands.install(artifact_source(config, ports, options.artifact))
     else:
         result = getattr(commands, options.command)()
-    print("\n".join(result.lines))
+    try:
+        print("\n".join(result.lines), flush=True)
+    except OSError as error:  # it is done all the same
+        log.error("%s; and standard output cannot be written: %s", " ".join(result.lines), error.strerror)
+        _hush()
     if result.wants_reboot and getattr(options, "reboot_exit_code", False):
         return REBOOT_NEEDED
     return result.code
@@ -135,7 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="mender-update", description="Updates this device.")
     parser.add_argument("-c", "--config", type=Path, help="configuration file")
     parser.add_argument("-d", "-s", "--data", "--datastore", type=Path, help="data directory")
-    parser.add_argument("-l", "--log-level", choices=("debug", "info", "warning", "error"), help="what is logged")
+    parser.add_argument("-l", "--log-level", choices=LEVELS, help="what is logged")
+    parser.add_argument("-b", "--fallback-config", type=Path, help="configuration file under that one")
     parser.add_argument("-L", "--log-file", type=Path, help="log to this file")
     parser.add_argument("-E", "--trusted-certs", type=Path, help="certificates that a server may show")
     parser.add_argument("-F", "--forcebootstrap", action="store_true", help="find out anew what is installed")
@@ -155,7 +186,10 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     command("daemon", _daemon, "ask the server for updates and install them")
-    command("bootstrap", _bootstrap, "find out what is installed, if that is not known")
+    found_out = command("bootstrap", _bootstrap, "find out what is installed, if that is not known")
+    found_out.add_argument(
+        "-F", "--forcebootstrap", action="store_true", default=argparse.SUPPRESS, help="even if it is"
+    )
     command("check-update", _signal, "have the daemon ask for an update now")
     command("send-inventory", _signal, "have the daemon send the inventory now")
     command("show-artifact", _show_artifact, "print the name of the installed artifact")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NoReturn
 
+from updater.byhand import close_by_hand
 from updater.config import Config
 from updater.deploymentlog import DeploymentLog
 from updater.errors import ServerError, StoreBusy, UpdaterError
@@ -17,8 +18,7 @@ from updater.machine.actions import Actions
 from updater.machine.backoff import delays
 from updater.machine.engine import Engine
 from updater.machine.reports import ServerReports
-from updater.machine.standalone import STANDALONE
-from updater.machine.steps import Step
+from updater.machine.standalone import way_on
 from updater.machine.world import World
 from updater.pidfile import hold_pid
 from updater.process import end_leftovers
@@ -27,15 +27,12 @@ from updater.server.download import Download
 from updater.server.identity import inventory
 from updater.server.session import Deployment, Session
 from updater.source import Source
-from updater.standalone import Standalone
 from updater.store import Device, Store, Update
 from updater.timer import Timer
 from updater.wakeup import CHECK_UPDATE, SEND_INVENTORY, Wakeup
 from updater.wiring import Ports, make_keeper, make_session, make_world
 
 CLIENT = "bootproof-updater"
-AWAITS_COMMIT = STANDALONE.stored[Step.AWAIT_COMMIT]
-LOST = {STANDALONE.stored[step] for step in (Step.AWAIT_COMMIT, Step.ROLLBACK_ENTER, Step.FAILURE_ENTER, Step.CLEANUP)}
 log = logging.getLogger(__name__)
 
 
@@ -99,20 +96,9 @@ class Daemon:
         try:
             with self.store.writing():
                 self.keep()
-            self._close_lost_trial()
+            close_by_hand(self.store, self.world)
         except UpdaterError as error:
             log.error("%s", error)
-
-    def _close_lost_trial(self) -> None:
-        """A system that was installed by hand and that the bootloader has given up is rolled back for good."""
-        device = self.store.load()
-        update = device.update
-        if update is None or update.deployment or not update.target or update.state not in LOST:
-            return
-        if self.world.make_installer(device).restored():
-            log.warning("the update that was begun by hand did not come up, and is rolled back")
-            by_hand = Standalone(self.store, self.world)
-            by_hand.rollback() if update.state == AWAITS_COMMIT else by_hand.resume()
 
     def turn(self) -> None:
         """Wait until something is due, and do it."""
@@ -164,7 +150,10 @@ class Daemon:
             with self.store.writing():  # the medium could not be written at the time
                 device = self.store.save(self._over[device.update.deployment])
         if device.update is not None:
-            raise UpdaterError("An update that was begun by hand is not finished; commit it or roll it back.")
+            close_by_hand(self.store, self.world)
+            device = self.store.load()
+        if device.update is not None:
+            raise UpdaterError(f"An update that was begun by hand is not finished. {way_on(device.update.state)}")
         self.ready()
         self._tell_what_is_untold(device)
         deployment = self.session.next_deployment(device.provides, self.world.device_type)
@@ -250,10 +239,15 @@ class Daemon:
     def _relink(self, deployment: Deployment) -> str:
         """A fresh address for an artifact whose address is not valid any more."""
         device = self.store.load()
-        again = self.session.next_deployment(device.provides, self.world.device_type)
-        if again is None or (again.id, again.artifact_name) != (deployment.id, deployment.artifact_name):
-            raise ServerError("The server has another deployment by now.", status=404)  # asking again would not help
-        return again.uri
+        servers = len(self.session.servers)
+        for number in range(servers):
+            if number:  # it may be another that announced it
+                self.session.ask_another()
+            again = self.session.next_deployment(device.provides, self.world.device_type)
+            if again is not None and (again.id, again.artifact_name) == (deployment.id, deployment.artifact_name):
+                return again.uri
+        # Of several, the one that announced it may be away for a while; of one, asking again would not help.
+        raise ServerError("The server has another deployment by now.", status=None if servers > 1 else 404)
 
     def _engine(self, actions: Actions) -> Engine:
         return Engine(actions, self.store, self.world.marks, self.world.dialect)

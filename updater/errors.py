@@ -41,6 +41,10 @@ class ServerError(UpdaterError):
         self.retry_after = retry_after
 
 
+class BadAddress(ServerError):
+    """There can be no server at such an address."""
+
+
 class DeploymentAborted(UpdaterError):
     """The server has taken the deployment back."""
 

@@ -84,12 +84,16 @@ class Keeper:
             self._close(device, running, state)
 
     def check(self) -> None:
-        """May something be installed now?
+        """May something be installed now?  If that cannot be found out, applications may: they could mend it.
 
         Raises:
             UpdaterError: not before the device has been rebooted.
         """
-        running, state = self.slots.running(), self.env.read()
+        try:
+            running, state = self.slots.running(), self.env.read()
+        except UpdaterError as error:
+            log.warning("no system can be installed: %s", error)
+            return
         if state.active != running:
             raise UpdaterError(f"Slot {running} runs, and slot {state.active} would boot; reboot the device first.")
 

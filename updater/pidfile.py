@@ -21,7 +21,8 @@ def hold_pid(directory: Path) -> int:
         UpdaterError: another daemon is running.
     """
     try:
-        fd = os.open(directory / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(directory / PID_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)  # whoever can open it can lock it
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(fd, 0)  # the number of an earlier life is somebody else's by now
         os.pwrite(fd, f"{os.getpid():>10}\n".encode(), 0)

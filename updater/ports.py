@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
-
-from updater.errors import UpdaterError
 
 MARK_SECTOR = 512
 MARK_DEVICE = Path("/dev/marks")
@@ -44,29 +41,6 @@ class Runner(Protocol):
     """Runs a program to its end and gives its standard output."""
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60.0) -> str: ...
-
-
-class ProgramRunner:
-    """Runs programs of this system.
-
-    Raises (from `run`):
-        UpdaterError: the program is missing, failed, or took longer than `timeout` seconds.
-    """
-
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60.0) -> str:
-        try:
-            done = subprocess.run(
-                list(argv), input=stdin, capture_output=True, text=True, timeout=timeout, check=False, errors="replace"
-            )
-        except FileNotFoundError as error:
-            raise UpdaterError(f"The program {argv[0]} is missing.") from error
-        except OSError as error:
-            raise UpdaterError(f"The program {argv[0]} cannot be run: {error.strerror}.") from error
-        except subprocess.TimeoutExpired as error:
-            raise UpdaterError(f"The program {argv[0]} did not end within {timeout:.0f} s.") from error
-        if done.returncode:
-            raise UpdaterError(f"{argv[0]} failed with status {done.returncode}: {done.stderr.strip()}")
-        return done.stdout
 
 
 class Marks(Protocol):

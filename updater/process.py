@@ -17,14 +17,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from updater.errors import UpdaterError
-from updater.ports import Clock
+from updater.ports import Clock, SystemClock
 
 OUTPUT_LIMIT = 10 * 1024  # bytes kept of what a program prints; the rest is read and dropped
+ANSWER_LIMIT = 256 * 1024  # bytes of what is asked of a program
 GRACE = 60.0  # seconds between being asked to end and being made to
 TICK = 0.02  # seconds of real time between two looks at a program that prints nothing
 LEFTOVERS_LIMIT = 10.0  # seconds that the kernel is given to end what was left behind
 PR_SET_PDEATHSIG = 1
-MARK = "BOOTPROOF_UPDATE_OF"  # in the environment of whatever works on an update
+SHOWN = 400  # characters of what a program said when it failed
+# In the environment of whatever works on an update: for whom, and in which session.
+OWNER, SESSION = "BOOTPROOF_UPDATE_OF", "BOOTPROOF_UPDATE_SESSION"
 
 
 class ProgramHung(UpdaterError):
@@ -34,17 +37,26 @@ class ProgramHung(UpdaterError):
 class Child:
     """A running program.  Its output and its errors are collected while it is watched.
 
-    With `owner`, what it has started and left behind can be found again by `end_leftovers`.
+    With `owner`, it works on an update: it dies with the updater, and what it has started and left behind can be found
+    again by `end_leftovers`.  `given` is its standard input, and `limit` how many bytes are kept of what it prints.
 
     Raises (when made):
         UpdaterError: it cannot be started.
     """
 
     def __init__(
-        self, argv: Sequence[str], clock: Clock, timeout: float, cwd: Path | None = None, owner: str = ""
+        self,
+        argv: Sequence[str],
+        clock: Clock,
+        timeout: float,
+        cwd: Path | None = None,
+        owner: str = "",
+        *,
+        given: bytes = b"",
+        limit: int = OUTPUT_LIMIT,
     ) -> None:
         self.name = Path(argv[0]).name
-        self._clock, self._timeout = clock, timeout
+        self._clock, self._timeout, self._limit = clock, timeout, limit
         self._deadline = clock.now() + timeout
         self._closed = False
         self._printed = {"output": bytearray(), "errors": bytearray()}
@@ -52,15 +64,17 @@ class Child:
             self._process = subprocess.Popen(
                 list(argv),
                 cwd=cwd,
-                env={**os.environ, MARK: owner} if owner else None,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if given else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                preexec_fn=_dying_with(os.getpid()),
+                preexec_fn=_dying_with(os.getpid(), owner) if owner else None,
             )
         except OSError as error:
             raise UpdaterError(f"{argv[0]} cannot be run: {error.strerror}.") from error
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as wants:
+                wants.write(given)  # small enough for the pipe to hold it
         self._selector = selectors.DefaultSelector()
         for name, pipe in (("output", self._process.stdout), ("errors", self._process.stderr)):
             assert pipe is not None
@@ -69,12 +83,12 @@ class Child:
 
     @property
     def output(self) -> str:
-        """What it has printed so far, at most OUTPUT_LIMIT bytes of it."""
+        """What it has printed so far, at most `limit` bytes of it."""
         return self._printed["output"].decode(errors="replace")
 
     @property
     def errors(self) -> str:
-        """What it has written to standard error so far, at most OUTPUT_LIMIT bytes of it."""
+        """What it has written to standard error so far, at most `limit` bytes of it."""
         return self._printed["errors"].decode(errors="replace")
 
     def lines(self) -> list[str]:
@@ -90,13 +104,21 @@ class Child:
         if self._selector.get_map():
             self._take(TICK)
         else:
-            time.sleep(TICK)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(TICK)
         if self._process.poll() is not None:
             return False
+        self.check_time()
+        return True
+
+    def check_time(self) -> None:
+        """
+        Raises:
+            ProgramHung: its time is over; it has been ended.
+        """
         if self._clock.now() >= self._deadline:
             self.end()
             raise ProgramHung(f"{self.name} did not end within {self._timeout:.0f} s and was ended.")
-        return True
 
     def wait(self) -> int:
         """Its exit code, negative for a signal.
@@ -129,7 +151,7 @@ class Child:
             chunk = os.read(key.fd, 65536)
             if chunk:
                 kept = self._printed[key.data]
-                kept += chunk[: max(0, OUTPUT_LIMIT - len(kept))]
+                kept += chunk[: max(0, self._limit - len(kept))]
             else:
                 self._selector.unregister(key.fileobj)
 
@@ -143,12 +165,29 @@ class Child:
             pipe.close()
 
 
+class ProgramRunner:
+    """Runs programs of this system that are asked something and answer at once.
+
+    Raises (from `run`):
+        UpdaterError: the program is missing, failed, took longer than `timeout` seconds, or printed too much.
+    """
+
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60.0) -> str:
+        child = Child(argv, SystemClock(), timeout, given=stdin.encode(), limit=ANSWER_LIMIT)
+        if code := child.wait():
+            raise UpdaterError(f"{argv[0]} failed with status {code}: {child.errors.strip()[-SHOWN:]}")
+        if len(child.output) >= ANSWER_LIMIT:
+            raise UpdaterError(f"{argv[0]} printed more than {ANSWER_LIMIT // 1024} KiB.")
+        return child.output
+
+
 def end_leftovers(owner: str) -> None:
     """End what programs of an updater that is no more have started: nobody else may be at work on the update.
 
-    The caller must be the only one that installs.
+    What has gone into a session of its own, as a service does, is meant to stay.  The caller must be the only one
+    that installs.
     """
-    wanted = f"{MARK}={owner}".encode()
+    wanted = f"{OWNER}={owner}".encode()
     until = time.monotonic() + LEFTOVERS_LIMIT
     while (left := _marked(wanted)) and time.monotonic() < until:
         for number in left:
@@ -158,12 +197,14 @@ def end_leftovers(owner: str) -> None:
 
 
 def _marked(wanted: bytes) -> list[int]:
-    """The processes with that variable in their environment, but for this one."""
+    """The processes with that variable in their environment, in the session that they were started in."""
     found = []
     for place in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
-            if int(place.name) != os.getpid() and wanted in (place / "environ").read_bytes().split(b"\0"):
-                found.append(int(place.name))
+            number, variables = int(place.name), (place / "environ").read_bytes().split(b"\0")
+            session = f"{SESSION}={os.getsid(number)}".encode()
+            if number != os.getpid() and wanted in variables and session in variables:
+                found.append(number)
     return found
 
 
@@ -172,8 +213,8 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-def _dying_with(parent: int) -> Callable[[], None]:
-    """What a child does before it becomes the program: ask the kernel to be ended with its parent."""
+def _dying_with(parent: int, owner: str) -> Callable[[], None]:
+    """What a child does before it becomes the program: be marked, and ask the kernel to be ended with its parent."""
     import ctypes  # only devices that run modules or scripts need it
 
     prctl = ctypes.CDLL(None).prctl
@@ -182,5 +223,7 @@ def _dying_with(parent: int) -> Callable[[], None]:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended in between
             os._exit(1)
+        if owner:
+            os.environ.update({OWNER: owner, SESSION: str(os.getpid())})
 
     return ask

@@ -18,6 +18,7 @@ from updater.errors import StoreDamaged, StoreError
 MAGIC = b"bootprf1"
 HEAD = struct.Struct("<8sIIQ")  # magic, CRC-32 of the rest of the head and the record, bytes of the record, number
 PLACE = 128 * 1024
+MODE = 0o600  # an artifact's address may hold a secret
 
 
 class RecordFile:
@@ -41,7 +42,8 @@ class RecordFile:
             raise StoreError(f"{self.path} cannot be read: {error.strerror}.") from error
         found = max(filter(None, (_parse(raw, at) for at in (0, PLACE))), default=None)
         if found is None:
-            raise StoreDamaged(f"{self.path} is damaged: none of its records is whole.", self.path)
+            said = f"{self.path} is damaged: none of its records is whole; `mender-update bootstrap` sets it aside."
+            raise StoreDamaged(said, self.path)
         return found[1]
 
     def write(self, record: bytes) -> None:
@@ -54,7 +56,7 @@ class RecordFile:
             raise StoreError(f"What is to be kept in {self.path} has grown beyond {PLACE} bytes.")
         try:
             if not self.path.exists() or not self._replace(record):
-                write_durably(self.path, _rendered(record, 0).ljust(2 * PLACE, b"\0"))
+                write_durably(self.path, _rendered(record, 0).ljust(2 * PLACE, b"\0"), mode=MODE)
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}.") from error
 
@@ -65,7 +67,7 @@ class RecordFile:
             StoreError: it cannot be kept.
         """
         try:
-            write_durably(self.path.with_suffix(".damaged"), self.path.read_bytes())
+            write_durably(self.path.with_suffix(".damaged"), self.path.read_bytes(), mode=MODE)
         except OSError as error:
             raise StoreError(f"{self.path} is damaged and cannot be kept aside: {error.strerror}.") from error
 

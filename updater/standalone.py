@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from updater.errors import UpdaterError
 from updater.machine.actions import Actions
 from updater.machine.engine import Engine
-from updater.machine.standalone import CAN_COMMIT, CAN_ROLL_BACK, STANDALONE, STOPS
+from updater.machine.standalone import BEFORE_INSTALL, CAN_COMMIT, CAN_ROLL_BACK, STANDALONE, STOPS, WAITING, way_on
 from updater.machine.steps import Event, Outcome, Step
 from updater.machine.world import World
 from updater.process import end_leftovers
@@ -53,7 +53,7 @@ class Standalone:
         with self._alone():
             device = self._store.load()
             if device.update is not None:
-                raise UpdaterError("Update already in progress. Please commit or roll back first.")
+                raise UpdaterError(f"Update already in progress. {way_on(device.update.state)}")
             device = replace(device, update=Update(""))
             actions = Actions(self._world, source)
             engine = self._engine(actions, Step.AWAIT_COMMIT)
@@ -82,7 +82,7 @@ class Standalone:
             if update.state not in CAN_COMMIT:
                 raise UpdaterError(
                     "Cannot commit from this state. Make sure that the `install` command has run successfully and the "
-                    "device is expecting a commit."
+                    f"device is expecting a commit. {way_on(update.state)}"
                 )
             engine = self._engine(Actions(self._world))
             return _committed(engine, engine.resume(device))
@@ -96,22 +96,37 @@ class Standalone:
                 return Result(NOTHING_TO_DO, ("No update in progress.",))
             if update.state not in CAN_ROLL_BACK:
                 raise UpdaterError("Cannot roll back from this state. Use `resume` to complete the current install.")
-            if not self._world.make_installer(device).can_roll_back():
+            able = self._world.make_installer(device).can_roll_back()
+            if not able and update.state != BEFORE_INSTALL:
                 return Result(FAILED, (NOT_ABLE,))
             engine = self._engine(Actions(self._world))
             device = replace(device, update=replace(update, outcome=str(Outcome.FAILED), rollback="yes"))
-            device = engine.run(device, Step.CHECK_ROLLBACK)
+            device = engine.run(device, Step.CHECK_ROLLBACK if able else Step.NOT_NEEDED)
             if device.update is not None:
                 return _stopped(device, [])
             good = engine.outcome is Outcome.ROLLED_BACK
             again = (REBOOT_TEXT,) if (Step.CHECK_ROLLBACK_REBOOT, Event.DONE) in engine.history else ()
             return Result(OK if good else FAILED, (_after_failure(engine), *again), bool(again))
 
+    def finish(self) -> Result | None:
+        """Bring what was interrupted to its end, if no person is waited for; None if there is nothing of the kind."""
+        with self._alone():
+            device = self._store.load()
+            update = device.update
+            if update is None or update.deployment or update.stopped or update.state in WAITING:
+                return None
+            engine = self._engine(Actions(self._world), Step.AWAIT_COMMIT)
+            engine.resume(device)
+            wants_reboot = (Step.CHECK_ROLLBACK_REBOOT, Event.DONE) in engine.history
+            return Result(OK, (f"It was interrupted at '{update.state}' and is at its end now.",), wants_reboot)
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Be the one that installs; what an updater that was killed has left behind is ended."""
         with self._store.writing():
-            end_leftovers(self._owner)
+            update = self._store.load().update
+            if update is None or not update.stopped:
+                end_leftovers(self._owner)
             yield
 
     def _engine(self, actions: Actions, *pauses: Step) -> Engine:

@@ -7,6 +7,7 @@ is in an older format and an update is under way, the newer record stands beside
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -40,6 +41,7 @@ class Update:
     uri: str = ""  # where the artifact is
     progress: Mapping[str, Any] = field(default_factory=dict)  # how much of the payload is durable, and how to go on
     outcome: str = ""  # see machine.steps.Outcome
+    stopped: bool = False  # on purpose, for a person to go on; not by a loss of power
     stores: int = 0  # how often this record has been written: bounds reboot loops
 
 
@@ -83,7 +85,7 @@ class Store:
         """
         try:
             self.file.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.file.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = self._lock()
         except OSError as error:
             raise StoreError(f"{self.file.path.parent} cannot be written: {error.strerror}.") from error
         try:
@@ -95,6 +97,15 @@ class Store:
             yield
         finally:
             os.close(fd)
+
+    def _lock(self) -> int:
+        directory = self.file.path.parent
+        try:
+            return os.open(self.file.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # what fails then is the saving
 
     def load(self) -> Device:
         """What is stored; an empty record on a new device.
@@ -166,14 +177,19 @@ def _decoded(record: bytes | None, path: Path) -> dict[str, Any] | None:
 
 
 def _parse(raw: Mapping[str, Any], path: Path) -> Device:
-    known = {one.name for one in fields(Device)}
     try:
-        values = {name: value for name, value in raw.items() if name in known}
+        values = _known(Device, raw)
         values["provides"] = dict(values["provides"])
-        values["update"] = Update(**values["update"]) if values.get("update") else None
+        values["update"] = Update(**_known(Update, values["update"])) if values.get("update") else None
         return Device(**values)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is damaged: {error!r}.") from error
+
+
+def _known(kind: type[Device] | type[Update], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What a later client of the same format has added is left out."""
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in raw.items() if name in names}
 
 
 def _from_format_1(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from updater.machine.backoff import delays
 from updater.machine.reports import Reports
 from updater.machine.tables import CPP, Dialect
 from updater.machine.world import World
-from updater.ports import Clock, Marks, ProgramRunner, Runner, SystemClock, find_marks
+from updater.ports import Clock, Marks, Runner, SystemClock, find_marks
+from updater.process import ProgramRunner
 from updater.scripts import Limits, StateScripts
 from updater.server.credentials import Credentials
 from updater.server.download import Download
@@ -122,7 +123,7 @@ def artifact_source(config: Config, ports: Ports, said: str) -> Source:
 
     def opened(_place: int = 0, _size: int | None = None, /) -> Stream:
         pauses = delays(config.retry_poll, config.download_tries)
-        return Download(make_connector(config), said, ports.clock, pauses)
+        return Download(make_connector(config), said, ports.clock, pauses, stubborn=False)  # a person is waiting
 
     return Source(opened)
 

@@ -145,7 +145,7 @@ def test_what_a_killed_one_left_behind_is_ended_by_the_next(running: Running, op
     running.accept()
     folder = running.device.folder
     running.device.module(
-        ArtifactInstall=f"setsid sleep 300 >/dev/null 2>&1 & echo $! >{folder}/left; kill -9 $PPID; sleep 300"
+        ArtifactInstall=f"sleep 300 >/dev/null 2>&1 & echo $! >{folder}/left; kill -9 $PPID; sleep 300"
     )
     artifact = running.device.artifact(name=f"app-{uuid.uuid4().hex[:8]}")
     assert operator.upload(artifact).status_code == 201

@@ -87,7 +87,9 @@ class Restart:
         begun = Update("update-store", "d", artifact_name="new", payload_type="rootfs-image", uri=uri, target="b")
         self.store.save(Device({"artifact_name": "old"}, replace(begun, origin="a"), slot="a"))
         self._offers = offers
-        session: Any = SimpleNamespace(connector=Connector(timeout=PATIENT), next_deployment=self._next)
+        session: Any = SimpleNamespace(
+            connector=Connector(timeout=PATIENT), next_deployment=self._next, servers=("http://one",)
+        )
         world = self.simulation.world()
         reports, log_of = cast(ServerReports, world.reports), cast(DeploymentLog, NoLog())
         config = Config(data_directory=folder)

@@ -12,7 +12,7 @@ import pytest
 from images.stage import HERE
 from updater.bootenv import BootState, UBootEnv
 from updater.errors import BootEnvError, BootEnvLost, UpdaterError
-from updater.ports import ProgramRunner
+from updater.process import ProgramRunner
 
 GOOD = (
     "mender_check_saveenv_canary=1\nmender_saveenv_canary=1\nmender_boot_part=1\nupgrade_available=0\n"

@@ -30,7 +30,7 @@ def read(config_file: Path, values: Any = None, fallback: Any = None) -> Config:
 
 
 def test_without_files_there_are_menders_defaults(config_file: Path) -> None:
-    config = read(config_file)
+    config = load(None, config_file.parent / "data", {"MENDER_CONF_DIR": str(config_file.parent)})
     assert (config.update_poll, config.inventory_poll, config.retry_poll) == (1800, 28800, 300)
     assert (config.retry_count, config.download_tries, config.verify_keys) == (0, 10, ())
     assert config.device_type_file == config_file.parent / "data" / "device_type"
@@ -60,7 +60,7 @@ def test_the_first_file_counts_more_and_all_keys_are_taken(config_file: Path) ->
             "StateScriptTimeoutSeconds": 6, "StateScriptRetryIntervalSeconds": 7, "StateScriptRetryTimeoutSeconds": 8,
             "ModuleTimeoutSeconds": 9, "UpdateLogPath": "/logs", "DaemonLogLevel": "Trace",
             "Bootproof": {
-                "BootLimit": 2, "ParkAfterFailures": 4, "DownloadStallSeconds": 10, "LongestSilenceSeconds": 11,
+                "BootLimit": 2, "ParkAfterFailures": 4, "DownloadStallSeconds": 10, "LongestSilenceSeconds": 90,
                 "SkipUnchangedBlocks": True, "ResumeDownloads": False,
             },
         },
@@ -72,7 +72,7 @@ def test_the_first_file_counts_more_and_all_keys_are_taken(config_file: Path) ->
         data_directory=config_file.parent / "data", skip_verify=True, client_certificate=Path("/cc"),
         client_key=Path("/ck"), auth_key=Path("/ak"), script_timeout=6, script_retry_interval=7,
         script_retry_timeout=8, module_timeout=9, log_directory=Path("/logs"), log_level="debug", boot_limit=2,
-        park_after=4, download_stall=10, longest_silence=11, skip_unchanged=True, resume_downloads=False,
+        park_after=4, download_stall=10, longest_silence=90, skip_unchanged=True, resume_downloads=False,
     )  # fmt: skip
     assert config == wanted
     same = [one.name for one in fields(Config) if getattr(wanted, one.name) == getattr(Config(), one.name)]
@@ -102,7 +102,8 @@ def test_where_things_lie_is_said_by_the_environment(tmp_path: Path) -> None:
     assert config.tenant_token == "first"
     assert (config.conf_directory, config.share_directory) == (tmp_path / "conf", tmp_path / "share")
     assert (config.data_directory, config.log_directory) == (tmp_path / "data", tmp_path / "data")
-    given = load(tmp_path / "none.conf", tmp_path, {"MENDER_DATASTORE_DIR": "/nowhere"})
+    (tmp_path / "other.conf").write_text("{}")
+    given = load(tmp_path / "other.conf", tmp_path, {"MENDER_DATASTORE_DIR": "/nowhere"})
     assert given.data_directory == tmp_path
     assert given.conf_directory == Path("/etc/mender")
     assert given.share_directory == Path("/usr/share/mender")
@@ -121,7 +122,7 @@ def test_an_empty_text_is_no_value(config_file: Path) -> None:
 
 
 def test_an_unknown_key_warns_and_has_no_effect(config_file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    values = {"ServerUrl": 5, "ServerURL": "https://one", "Bootproof": {"Bootlimits": 1}, "HttpsClient": {"x": {}}}
+    values = {"ServerURL": "https://one", "ServerUri": 5, "Bootproof": {"Bootlimits": 1}, "HttpsClient": {"x": {}}}
     assert read(config_file, values).server_url == "https://one"
     said = sorted(record.getMessage() for record in caplog.records)
     assert {record.levelname for record in caplog.records} == {"WARNING"}
@@ -129,8 +130,42 @@ def test_an_unknown_key_warns_and_has_no_effect(config_file: Path, caplog: pytes
     assert [line.split(" the key ")[1] for line in said] == [
         "Bootproof.Bootlimits is not known and has no effect",
         "HttpsClient.x is not known and has no effect",
-        "ServerUrl is not known and has no effect (it is written ServerURL)",
+        "ServerUri is not known and has no effect",
     ]
+
+
+def test_keys_are_taken_in_any_letters(config_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As Mender's client 3.4 takes them: a key that was to check signatures must not be passed over."""
+    values = {"serverurl": "https://one", "artifactVerifyKey": "/k", "bootproof": {"BOOTLIMIT": 3}}
+    config = read(config_file, values)
+    assert (config.servers, config.verify_keys, config.boot_limit) == (("https://one",), (Path("/k"),), 3)
+    assert caplog.records == []
+
+
+def test_a_file_that_is_given_by_name_must_be_there(tmp_path: Path) -> None:
+    """A mistyped name would otherwise be a device that checks no signatures."""
+    none, said = tmp_path / "none.conf", "was given as the configuration, and there is no such file"
+    with pytest.raises(ConfigError, match=said):
+        load(none, tmp_path, {})
+    with pytest.raises(ConfigError, match=said):
+        load(None, tmp_path, {"MENDER_CONF_DIR": str(tmp_path)}, fallback_file=none)
+
+
+def test_the_other_file_may_be_given_too(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.conf", tmp_path / "second.conf"
+    first.write_text('{"TenantToken": "first"}')
+    second.write_text('{"TenantToken": "second", "RetryPollCount": 7}')
+    config = load(first, tmp_path, {}, fallback_file=second)
+    assert (config.tenant_token, config.retry_count) == ("first", 7)
+
+
+def test_a_silence_that_is_shorter_than_a_slow_round_is_refused(config_file: Path) -> None:
+    """The device would ask the server without a pause."""
+    with pytest.raises(ConfigError, match=r"LongestSilenceSeconds is 120, and .* take 180: set it to that at least"):
+        read(config_file, {"Bootproof": {"LongestSilenceSeconds": 120}})
+    assert read(config_file, {"Bootproof": {"LongestSilenceSeconds": 180}}).longest_pause == 60
+    short = {"RetryPollIntervalSeconds": 5, "Bootproof": {"LongestSilenceSeconds": 125}}
+    assert read(config_file, short).longest_pause == 5
 
 
 def test_what_only_menders_clients_can_use_is_taken_in_one_line(
@@ -170,6 +205,7 @@ def test_what_only_menders_clients_can_use_is_taken_in_one_line(
         ("HttpsClient", {"Certificate": 1}, ".Certificate must be a string, not 1."),
         ("Security", {"AuthPrivateKey": ["/k"]}, '.AuthPrivateKey must be a string, not ["/k"].'),
         ("Bootproof", [], " must be an object, not []."),
+        ("Bootproof", {"DownloadStallSeconds": 86401}, ".DownloadStallSeconds cannot be 86401; 1 to 86400 can."),
         ("Bootproof", {"BootLimit": 0}, ".BootLimit cannot be 0; 1 to 2147483647 can."),
         ("Bootproof", {"BootLimit": True}, ".BootLimit must be a whole number, not true."),
         ("Bootproof", {"ResumeDownloads": 0}, ".ResumeDownloads must be true or false, not 0."),

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.small_device import ROOT, SmallDevice
 from tests.unit.updater_simulation import MemoryStore, Simulation
 from updater.ports import SystemClock
-from updater.process import MARK, Child, end_leftovers
+from updater.process import OWNER, SESSION, Child, end_leftovers
 from updater.store import Device, Update
 
 PATIENCE = 30.0
@@ -39,6 +39,11 @@ def begin() -> Iterator[Begin]:
         process.wait()
 
 
+def marked(owner: str) -> dict[str, str]:
+    """The environment of a program of an update, in the session that these tests run in."""
+    return {OWNER: owner, SESSION: str(os.getsid(0))}
+
+
 def ended(number: int) -> bool:
     """Whether a process that need not be a child has come to its end, or does so before the patience does."""
     try:
@@ -53,14 +58,15 @@ def ended(number: int) -> bool:
 
 def test_only_what_carries_the_mark_of_this_device_is_ended(begin: Begin, tmp_path: Path) -> None:
     owner = str(tmp_path)
-    ours = [begin(**{MARK: owner}), begin(**{"A": "first", MARK: owner, "Z": "last"})]
+    ours = [begin(**marked(owner)), begin(**{"A": "first", **marked(owner), "Z": "last"})]
     others = [
         begin(),
-        begin(**{MARK: f"{owner}-of-another"}),
-        begin(**{MARK: str(tmp_path.parent)}),
-        begin(**{MARK: ""}),
-        begin(**{"NOTE": f"{MARK}={owner}", f"X{MARK}": owner}),
-        begin("sh", "-c", "kill -STOP $$", f"{MARK}={owner}"),
+        begin(**marked(f"{owner}-of-another")),
+        begin(**marked(str(tmp_path.parent))),
+        begin(**marked("")),
+        begin(**{**marked(owner), SESSION: "1"}),
+        begin(**{"NOTE": f"{OWNER}={owner}", f"X{OWNER}": owner, SESSION: str(os.getsid(0))}),
+        begin("sh", "-c", "kill -STOP $$", f"{OWNER}={owner}"),
     ]
     end_leftovers(owner)
     assert [process.wait(PATIENCE) for process in ours] == [-signal.SIGKILL] * 2
@@ -69,28 +75,30 @@ def test_only_what_carries_the_mark_of_this_device_is_ended(begin: Begin, tmp_pa
 
 def test_an_updater_that_a_program_of_an_update_has_started_does_not_end_itself(begin: Begin, tmp_path: Path) -> None:
     """A module may start the updater anew; the mark is then in its own environment."""
-    leftover = begin(**{MARK: str(tmp_path)})
+    leftover = begin(**marked(str(tmp_path)))
     lines = "import sys; from updater.process import end_leftovers; end_leftovers(sys.argv[1]); print('still here')"
-    env = {**os.environ, "PYTHONPATH": str(ROOT), MARK: str(tmp_path)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **marked(str(tmp_path))}
     done = subprocess.run([sys.executable, "-c", lines, str(tmp_path)], env=env, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b"still here\n"), done.stderr
     assert leftover.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_what_a_program_starts_is_found_by_its_owner_and_by_nobody_else(tmp_path: Path) -> None:
-    """It outlives the program that started it, in a session of its own."""
+    """It outlives the program that started it; a service, in a session of its own, is meant to."""
     numbers = []
-    for owner in (str(tmp_path), ""):
-        child = Child(["setsid", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"], SystemClock(), 60, owner=owner)
+    for owner, how in ((str(tmp_path), ""), ("", ""), (str(tmp_path), "setsid")):
+        child = Child(["sh", "-c", f"{how} sleep 1000 >/dev/null 2>&1 & echo $!"], SystemClock(), 60, owner=owner)
         assert child.wait() == 0
         numbers.append(int(child.output))
-    marked, unmarked = numbers
+    worker, of_nobody, service = numbers
     try:
         end_leftovers(str(tmp_path))
-        assert ended(marked)
-        os.kill(unmarked, 0)
+        assert ended(worker)
+        os.kill(of_nobody, 0)
+        os.kill(service, 0)
     finally:
-        os.kill(unmarked, signal.SIGKILL)
+        os.kill(of_nobody, signal.SIGKILL)
+        os.kill(service, signal.SIGKILL)
 
 
 # -- when ----------------------------------------------------------------------------------------------------------
@@ -100,7 +108,7 @@ def killed_updater(device: SmallDevice) -> int:
     """An installation that is killed while its module works; returns what the module leaves behind."""
     device.module(
         SupportsRollback="echo Yes",
-        ArtifactInstall=f"setsid sleep 1000 >/dev/null 2>&1 & echo $! >{device.folder}/left; kill -9 $PPID; sleep 1000",
+        ArtifactInstall=f"sleep 1000 >/dev/null 2>&1 & echo $! >{device.folder}/left; kill -9 $PPID; sleep 1000",
     )
     assert device.run("install", str(device.artifact())).returncode == -signal.SIGKILL
     return int((device.folder / "left").read_text())
@@ -116,6 +124,20 @@ def test_a_command_that_goes_on_with_a_killed_update_ends_them_first(tmp_path: P
     assert b"Rolled back." in device.run("resume").stdout
     assert (ended(left), device.installed) == (True, "old")
     assert stranger.poll() is None
+
+
+def test_what_an_update_has_started_runs_on_when_it_waits_for_a_person(tmp_path: Path) -> None:
+    device = SmallDevice(tmp_path).make()
+    device.module(
+        SupportsRollback="echo Yes", ArtifactInstall=f"sleep 1000 >/dev/null 2>&1 & echo $! >{device.folder}/left"
+    )
+    assert device.run("install", str(device.artifact())).returncode == 0
+    left = int((device.folder / "left").read_text())
+    try:
+        assert b"Committed." in device.run("commit").stdout
+        os.kill(left, 0)
+    finally:
+        os.kill(left, signal.SIGKILL)
 
 
 def test_a_command_that_is_refused_ends_nothing(tmp_path: Path) -> None:
@@ -146,7 +168,7 @@ def test_the_daemon_ends_them_before_it_goes_on_with_its_own_update_and_only_the
     simulation = Simulation()
     store = MemoryStore(simulation)
     store.save(Device({"artifact_name": "old"}, update))
-    leftover = begin(**{MARK: str(tmp_path)})
+    leftover = begin(**marked(str(tmp_path)))
     daemon = simulation.daemon(store)
     daemon.config = replace(daemon.config, data_directory=tmp_path)
     daemon.finish_interrupted()

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.updater_simulation import FakeEnv, Killed, MemoryStore, PowerCut, Simulation, artifact
-from updater.daemon import AWAITS_COMMIT, Daemon
+from tests.unit.updater_simulation import FakeEnv, Killed, MemoryStore, PowerCut, Restarted, Simulation, artifact
+from updater.byhand import AWAITS_COMMIT
+from updater.daemon import Daemon
 from updater.machine.actions import Actions
 from updater.store import Device, Store, Update
 
@@ -70,11 +71,19 @@ def test_one_that_the_bootloader_has_given_up_is_rolled_back_for_good(caplog: py
     [
         ("b", "b", True, WAITS),
         ("a", "b", True, WAITS),
-        ("a", "a", False, replace(WAITS, update=replace(BY_HAND, state="ArtifactInstall_Enter"))),
+        ("a", "a", False, replace(WAITS, update=replace(BY_HAND, state="ArtifactInstall_Enter", stopped=True))),
+        ("b", "b", True, replace(WAITS, update=replace(BY_HAND, state="Cleanup", stopped=True))),
         ("a", "a", False, replace(WAITS, update=replace(BY_HAND, state="Before_ArtifactInstall_Enter"))),
         ("a", "a", False, replace(WAITS, update=replace(BY_HAND, target="", origin="", payload_type="module"))),
     ],
-    ids=["on trial", "not booted yet", "cut in the installation", "stopped before it", "of a module"],
+    ids=[
+        "on trial",
+        "not booted yet",
+        "stopped in the installation",
+        "stopped at its end",
+        "stopped before it",
+        "of a module",
+    ],
 )
 def test_one_that_somebody_may_still_work_for_is_left_to_them(
     running: str, active: str, trial: bool, stored: Device
@@ -84,6 +93,51 @@ def test_one_that_somebody_may_still_work_for_is_left_to_them(
     started(simulation)
     assert simulation.disk.stored == before
     assert (simulation.disk.active, simulation.disk.trial) == (active, trial)
+
+
+@pytest.mark.parametrize(
+    ("running", "state", "outcome", "name"),
+    [
+        ("a", "ArtifactInstall_Enter", "", "old"),
+        ("b", "ArtifactCommit_Leave", "", "by-hand"),
+        ("b", "Cleanup", "", "old"),
+        ("a", "ArtifactRollback_Enter", "failed", "old"),
+        ("a", "ArtifactFailure_Enter", "rolled-back", "old"),
+    ],
+)
+def test_one_that_was_interrupted_is_brought_to_its_end(running: str, state: str, outcome: str, name: str) -> None:
+    """The power failed after the command had been given, and nobody is asked anything any more."""
+    update = replace(BY_HAND, state=state, outcome=outcome)
+    simulation = device(running, running, False, replace(WAITS, update=update))
+    started(simulation)
+    assert simulation.stored.update is None
+    assert (simulation.stored.artifact_name, simulation.disk.active, simulation.disk.trial) == (name, running, False)
+
+
+def test_one_that_was_interrupted_in_its_commit_is_left_for_the_old_system() -> None:
+    """The power did not fail, so the new one still runs; nobody has kept it."""
+    simulation = device("b", "b", True, replace(WAITS, update=replace(BY_HAND, state="ArtifactCommit_Enter")))
+    with pytest.raises(Restarted):
+        started(simulation)
+    assert (simulation.stored.update, simulation.stored.artifact_name) == (None, "old")
+    assert (simulation.disk.active, simulation.disk.trial) == ("a", False)
+
+
+def test_while_the_daemon_runs_an_interrupted_one_is_noticed_when_it_asks_for_work(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    simulation = device("a", "a", False, replace(WAITS, update=None))
+    daemon = started(simulation)
+    waiting = replace(WAITS, update=replace(BY_HAND, state="Before_ArtifactInstall_Enter", stopped=True))
+    daemon.store.save(waiting)
+    daemon._synchronise(daemon.update, daemon._check_for_update)
+    assert simulation.stored == waiting
+    assert "not finished. Please commit" not in caplog.text
+    assert "not finished. Please roll back first, or use `resume` to complete it." in caplog.text
+    daemon.store.save(replace(WAITS, update=replace(BY_HAND, state="ArtifactFailure_Enter", outcome="rolled-back")))
+    deployment = daemon._check_for_update()
+    assert deployment is not None, "the server's is asked for"
+    assert simulation.stored.update is None
 
 
 def test_an_environment_that_cannot_be_read_closes_nothing() -> None:

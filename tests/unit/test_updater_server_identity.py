@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from updater.errors import UpdaterError
-from updater.ports import ProgramRunner
+from updater.process import ProgramRunner
 from updater.server.identity import identity, inventory, parse_values
 
 

@@ -23,7 +23,8 @@ from updater.artifact import Compression, read_artifact, write_rootfs_artifact
 from updater.errors import InstallRefused, ServerError, UpdaterError
 from updater.install import rootfs
 from updater.install.rootfs import write_image
-from updater.ports import MarkStrip, NoMarks, ProgramRunner, find_marks
+from updater.ports import MarkStrip, NoMarks, find_marks
+from updater.process import ProgramRunner
 from updater.slots import CHUNK, Slots, SlotWriter
 
 UPDATER = HERE.parent / "updater"
@@ -399,12 +400,15 @@ def test_marks_are_what_the_harness_reads(tmp_path: Path) -> None:
 def test_programs_end_or_are_errors() -> None:
     runner = ProgramRunner()
     assert runner.run(["cat"], stdin="x\n") == "x\n"
-    with pytest.raises(UpdaterError, match="The program no-such-program is missing"):
+    with pytest.raises(UpdaterError, match="no-such-program cannot be run: No such file or directory"):
         runner.run(["no-such-program"])
     with pytest.raises(UpdaterError, match="sh failed with status 3: oh"):
         runner.run(["sh", "-c", "echo oh >&2; exit 3"])
     with pytest.raises(UpdaterError, match="did not end within 0 s"):
         runner.run(["sleep", "60"], timeout=0.05)
+    assert len(runner.run(["head", "-c", "200000", "/dev/zero"])) == 200000
+    with pytest.raises(UpdaterError, match="head printed more than 256 KiB"):
+        runner.run(["head", "-c", "30000000", "/dev/zero"])
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -43,8 +43,9 @@ class Board:
         self.simulation.disk.active, self.simulation.disk.trial = active, trial
 
     def run(self, *words: str) -> int:
-        none = self.folder / "mender.conf"
-        return cli.main(["--config", str(none), "--data", str(self.folder), *words])
+        empty = self.folder / "mender.conf"
+        empty.write_text("{}")
+        return cli.main(["--config", str(empty), "--data", str(self.folder), *words])
 
     @property
     def env(self) -> tuple[str, bool]:

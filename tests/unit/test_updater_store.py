@@ -59,7 +59,6 @@ def test_what_cannot_be_stored_is_an_error_and_the_old_content_stays(
         (b'{"format": 2}', "is damaged"),
         (b'{"format": 2, "provides": {}, "update": {"deployment": "d"}}', "is damaged"),
         (b'{"format": 1, "provides": 5}', "is damaged"),
-        (b'{"format": 1, "provides": {}, "update": {"state": "s", "deployment": "d", "more": 1}}', "is damaged"),
         (b'{"format": 1, "provides": {}, "update": "reboot"}', "is damaged"),
     ],
 )
@@ -142,3 +141,10 @@ def test_one_installs_at_a_time(tmp_path: Path) -> None:
         pass
     with Store(tmp_path).writing():
         pass
+
+
+def test_what_a_later_client_has_added_is_left_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    update = {"state": "reboot", "deployment": "d", "later": {"more": 1}}
+    store.file.write(json.dumps({"format": 2, "provides": {"artifact_name": "a"}, "update": update, "new": 1}).encode())
+    assert store.load() == Device({"artifact_name": "a"}, Update("reboot", "d"))

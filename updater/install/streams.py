@@ -88,6 +88,7 @@ class Streams:
             raise UpdaterError(f"The update module {child.name} ended without reading {self._current.name}.")
         try:
             while chunk := self._current.read(CHUNK):
+                child.check_time()
                 _write(fd, chunk, child)
         finally:
             os.close(fd)

@@ -55,7 +55,7 @@ class Engine:
         """
         while step is not Step.IDLE:
             if step in self._pauses:
-                return self._store.save(_at(device, self._dialect.stored[step]))
+                return self._store.save(_at(device, self._dialect.stored[step], stopped=True))
             device, event = self._enter(device, step)
             if event is None:
                 device, event = self._action(step, device)
@@ -101,6 +101,6 @@ class Engine:
         return True
 
 
-def _at(device: Device, state: str) -> Device:
+def _at(device: Device, state: str, *, stopped: bool = False) -> Device:
     assert device.update is not None
-    return replace(device, update=replace(device.update, state=state))
+    return replace(device, update=replace(device.update, state=state, stopped=stopped))

@@ -29,7 +29,7 @@ class Fetch:
     def __init__(self, world: World, source: Source | None = None) -> None:
         self.world, self.source = world, source
         self._installer: Installer | None = None
-        self.unreachable = False  # it was the network that failed, and not the artifact
+        self.unreachable = False  # nothing was fetched that could be at fault
         self._streams: list[Stream] = []
         self._artifact: Artifact | None = None
 
@@ -48,15 +48,17 @@ class Fetch:
             if len(json.dumps(update.provides)) > PROVIDES_LIMIT:
                 raise InstallRefused("The artifact provides more than this device can remember.")
             if artifact.payload_type is None:
+                for _ in artifact.files():  # there are none, and it must end there
+                    pass
                 self.close()
                 return replace(device, update=update), Event.NOTHING
             device = replace(device, update=replace(update, payload_type=artifact.payload_type))
             self._installer = self.world.make_installer(device)
             device = replace(device, update=self._installer.planned(update_of(device), artifact))
             self.world.scripts.store(artifact.scripts)
-        except (UpdaterError, ArtifactError, OSError) as error:
-            log.error("the artifact is refused: %s", error)
-            self.unreachable = isinstance(error, ServerError)
+        except (UpdaterError, ArtifactError, OSError, MemoryError) as error:
+            log.error("the artifact is refused: %s", _said(error))
+            self.unreachable = isinstance(error, ServerError) or not self._streams
             self.close()
             # Nothing has been begun with a payload, so nothing is to be cleaned up.
             return replace(device, update=replace(update_of(device), payload_type="")), Event.FAILED
@@ -85,8 +87,8 @@ class Fetch:
         try:
             progress = _Progress(self, device) if self.world.store else None
             self._installed_by(device).download(self._artifact, self.world.dialect.asks_for_sizes, progress)
-        except (UpdaterError, ArtifactError, OSError) as error:  # the medium too may fail
-            log.error("the download failed: %s", error)
+        except (UpdaterError, ArtifactError, OSError, MemoryError) as error:  # the medium too may fail
+            log.error("the download failed: %s", _said(error))
             self.unreachable = isinstance(error, ServerError)
             return device, Event.FAILED
         finally:
@@ -113,6 +115,10 @@ class Fetch:
         if self._installer is None:
             self._installer = self.world.make_installer(device)
         return self._installer
+
+
+def _said(error: Exception) -> str:
+    return "This device has not enough memory to unpack it." if isinstance(error, MemoryError) else str(error)
 
 
 @dataclass

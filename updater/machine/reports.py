@@ -12,10 +12,10 @@ from updater.errors import DeploymentAborted, ServerError
 from updater.machine.backoff import delays
 from updater.machine.steps import Event
 from updater.ports import Clock, Marks
-from updater.server.session import UNAUTHORIZED, Session
+from updater.server.session import Session
 
 LOG_TRIES = 3
-WORTH_ANOTHER_TRY = (UNAUTHORIZED, 408, 429)  # not let in at present, too slow, too often
+TOO_LARGE = 413  # it would be so again
 log = logging.getLogger(__name__)
 
 
@@ -93,7 +93,8 @@ class ServerReports:
         except DeploymentAborted as error:
             log.warning("%s", error)
         except ServerError as error:
-            if not _refused(error):
+            # Any other answer may be of something on the way, or of a server that is not quite up.
+            if error.status != TOO_LARGE:
                 return error
             log.error("the server does not take the report: %s", error)
         else:
@@ -111,11 +112,6 @@ class ServerReports:
                 return
             except ServerError as error:
                 log.warning("the log of deployment %s was not taken: %s", deployment, error)
-                if pause is None or _refused(error):
+                if pause is None or error.status == TOO_LARGE:
                     return
                 self.clock.sleep(self._pause(error, pause))
-
-
-def _refused(error: ServerError) -> bool:
-    """Whether the server understood and said no, so that it would say the same again."""
-    return error.status is not None and 400 <= error.status < 500 and error.status not in WORTH_ANOTHER_TRY

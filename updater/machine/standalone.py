@@ -79,8 +79,20 @@ STOPS = {
     "ArtifactFailure_Enter": S.FAILURE_ENTER,
     "Cleanup": S.CLEANUP,
 }
+BEFORE_INSTALL = STANDALONE.stored[S.HOLD_INSTALL]
+# Stored names at which a person is waited for; at any other name an update that was not stopped was interrupted.
+WAITING = frozenset(STANDALONE.stored[step] for step in (S.HOLD_INSTALL, S.AWAIT_COMMIT, S.HOLD_COMMIT_LEAVE))
 # From which stored names a commit or a rollback can be asked for.
 CAN_COMMIT = frozenset({"Before_ArtifactCommit_Enter", "ArtifactCommit_Enter"})
 CAN_ROLL_BACK = CAN_COMMIT | {
     "Before_ArtifactInstall_Enter", "ArtifactInstall_Enter", "Before_ArtifactCommit_Leave", "ArtifactRollback_Enter",
 }  # fmt: skip
+
+
+def way_on(state: str) -> str:
+    """What a person can do about an update that is stored as `state`."""
+    if state in CAN_COMMIT:
+        return "Please commit or roll back first."
+    if state in CAN_ROLL_BACK:
+        return "Please roll back first, or use `resume` to complete it."
+    return "Use `resume` to complete it."

@@ -28,6 +28,7 @@ from updater.modules.durable import (
     exists,
     make_directories,
     missing_directories,
+    mounts_below,
     remove_directories,
     remove_file,
     remove_tree,
@@ -165,6 +166,9 @@ def _check(path: Path, work: Workdir) -> None:
         raise ModuleError(f"{path} is there already and is not a directory.")
     if os.path.ismount(path):
         raise ModuleError(f"{path} is a mount point, which cannot change its name: use a directory in it.")
+    mounted = mounts_below(Path(os.path.realpath(path)))
+    if mounted:
+        raise ModuleError(f"{mounted[0]} is mounted in {path}, and would be emptied with it: unmount it first.")
     if Path(os.path.realpath(work.root)).is_relative_to(path):
         raise ModuleError(f"{path} cannot be replaced: the updater works in it.")
 

@@ -45,8 +45,11 @@ def install(disk: Disk, connected: Connect, work: Workdir) -> None:
         journal.roll_back(partial(restore, engine))
         former = _replaced(plan, engine.containers())
         update = secrets.token_hex(8)
-        journal.begin({"update": update, "images": engine.images(), "former": [_noted(*one) for one in former]})
+        before = engine.images()
+        facts = {"update": update, "images": before, "former": [_noted(*one) for one in former]}
+        journal.begin(facts)
         _get_images(plan, engine, work)
+        journal.begin({**facts, "came": sorted(engine.images().keys() - before.keys())})
         os.sync()
         for one, moved in former:
             _put_aside(engine, one, update if moved else "")
@@ -83,7 +86,7 @@ def restore(engine: Engine, facts: Facts) -> None:
             raise ModuleError(f"The container {noted['name']} cannot be brought back: it is gone.")
     for noted in facts["former"]:
         _bring_back(engine, there[noted["id"]], noted)
-    _restore_images(engine, facts["images"])
+    _restore_images(engine, facts["images"], facts.get("came"))
     os.sync()
 
 
@@ -160,9 +163,10 @@ def _bring_back(engine: Engine, one: Found, noted: dict[str, Any]) -> None:
         engine.start(one.id)
 
 
-def _restore_images(engine: Engine, before: dict[str, list[str]]) -> None:
-    """Names go back to the images they were of; images that were not there go."""
+def _restore_images(engine: Engine, before: dict[str, list[str]], came: Sequence[str] | None) -> None:
+    """Names go back to the images they were of; images that `came` go, or all new ones if it was cut before that."""
     now = engine.images()
+    new = now.keys() - before.keys() if came is None else now.keys() & came
     of_name = {name: image for image, names in now.items() for name in names}
     for image, names in before.items():
         for name in names:
@@ -171,7 +175,7 @@ def _restore_images(engine: Engine, before: dict[str, list[str]]) -> None:
     known = {name for names in before.values() for name in names}
     _remove_images(
         engine,
-        {image: [name for name in now[image] if name not in known] for image in now.keys() - before.keys()},
+        {image: [name for name in now[image] if name not in known] for image in new},
     )
 
 

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -213,6 +214,13 @@ def remove_tree(disk: Disk, tree: Path) -> None:
         else:
             disk.rmdir(path)
     disk.fsync(tree.parent)
+
+
+def mounts_below(tree: Path, table: Path = Path("/proc/self/mountinfo")) -> list[Path]:
+    """What is mounted below a directory (the fifth field of each line, blanks and the like as octal numbers)."""
+    fields = [line.split()[4] for line in table.read_text(errors="surrogateescape").splitlines()]
+    places = [Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)) for field in fields]
+    return [place for place in places if tree in place.parents]
 
 
 def _deepest_first(tree: Path) -> Iterator[Path]:

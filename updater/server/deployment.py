@@ -10,6 +10,8 @@ from typing import Any
 
 from updater.errors import ServerError
 
+NAME_LIMIT, ADDRESS_LIMIT = 256, 8192  # characters; the names are kept, and shown in logs
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -26,7 +28,7 @@ def parse_deployment(body: bytes) -> Deployment:
     """Read a server's announcement; what is not known in it is left alone.
 
     Raises:
-        ServerError: something is missing, empty, or of the wrong type.
+        ServerError: something is missing, empty, of the wrong type, too long, or cannot be printed.
     """
     try:
         answer = json.loads(body)
@@ -40,9 +42,9 @@ def parse_deployment(body: bytes) -> Deployment:
     if control is not None and not isinstance(control, dict):
         raise _wrong("update_control_map")
     return Deployment(
-        id=_member(answer, "id", str),
-        artifact_name=_member(artifact, "artifact_name", str),
-        uri=_member(_member(artifact, "source", dict), "uri", str),
+        id=_text(answer, "id", NAME_LIMIT),
+        artifact_name=_text(artifact, "artifact_name", NAME_LIMIT),
+        uri=_text(_member(artifact, "source", dict), "uri", ADDRESS_LIMIT),
         device_types=tuple(types),
         update_control_map=control or {},
     )
@@ -52,6 +54,13 @@ def _member(holder: Any, name: str, kind: type) -> Any:
     found = holder.get(name) if isinstance(holder, dict) else None
     if not isinstance(found, kind) or not found:
         raise _wrong(name)
+    return found
+
+
+def _text(holder: Any, name: str, limit: int) -> str:
+    found: str = _member(holder, name, str)
+    if len(found) > limit or not found.isprintable():
+        raise ServerError(f"The server's deployment is not taken: '{name}' is too long or does not print.")
     return found
 
 

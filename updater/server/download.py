@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 
-from updater.errors import ServerError
+from updater.errors import BadAddress, ServerError
 from updater.ports import Clock
 from updater.server.http import Connector, Response
 
@@ -33,6 +33,7 @@ class Download:
         size: of the whole artifact, if it is known; an artifact of another size is refused.
         relink: gives a fresh address of the same artifact when the present one is no longer taken.
         eager: take a fresh address also before the first byte: the present one is from an earlier life.
+        stubborn: try again also if not a byte has come yet.
 
     Raises (from `read`):
         ServerError: the pauses are used up, the server's answers do not fit together, or (with `status` 403, 404 or
@@ -50,12 +51,14 @@ class Download:
         size: int | None = None,
         relink: Callable[[], str] | None = None,
         eager: bool = False,
+        stubborn: bool = True,
     ) -> None:
         if start and (size is None or start > size):
             raise ValueError(f"A download cannot begin at byte {start} of {size}.")
         self._connector, self._uri, self._clock, self._pauses = connector, uri, clock, pauses
         self._place, self._size = start, size
         self._relink, self._relinks, self._eager = relink, 0, eager
+        self._stubborn = stubborn
         self._response: Response | None = None
 
     @property
@@ -104,6 +107,8 @@ class Download:
     def _again(self, error: ServerError) -> None:
         """Get ready for another try, or raise the reason why there is none."""
         self.close()
+        if isinstance(error, BadAddress) or not (self._place or self._stubborn):
+            raise error
         if (
             self._relink is not None
             and (self._place or self._eager)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from updater.errors import ServerError
+from updater.errors import BadAddress, ServerError
 from updater.server.line import Line
 from updater.server.proxy import DEFAULT_PORTS, Proxy, proxy_for
 
@@ -54,14 +54,14 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Raises ServerError: there is no server at such an address."""
+        """Raises BadAddress: there can be no server there."""
         try:
             parts = urllib.parse.urlsplit(url)
             host, port = (parts.hostname or "").encode("idna").decode(), parts.port
         except ValueError as error:
-            raise ServerError(f"The address '{_plain(url)}' cannot be used: {error}.") from error
+            raise BadAddress(f"The address '{_plain(url)}' cannot be used: {error}.") from error
         if parts.scheme not in DEFAULT_PORTS or not host:
-            raise ServerError(f"The address '{_plain(url)}' cannot be used: it must begin with http:// or https://.")
+            raise BadAddress(f"The address '{_plain(url)}' cannot be used: it must begin with http:// or https://.")
         shown = f"[{host}]" if ":" in host else host
         named = shown + (f":{port}" if port else "")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -16,6 +16,7 @@ from updater.ports import Runner
 
 SCRIPT_DIRECTORY = Path("/usr/share/mender")
 Values = dict[str, str | list[str]]
+SHOWN = 80  # characters of a wrong line
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +30,7 @@ def parse_values(printed: str) -> Values:
     for line in filter(None, map(str.strip, printed.splitlines())):
         name, equals, value = line.partition("=")
         if not equals or not name:
-            raise UpdaterError(f"'{line}' is not of the form name=value.")
+            raise UpdaterError(f"'{line[:SHOWN]}' is not of the form name=value.")
         _add(values, name, [value])
     return values
 

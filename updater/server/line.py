@@ -17,6 +17,7 @@ from typing import Any
 
 CHUNK = 65536
 HEAD_LIMIT = 16384  # bytes of a proxy's answer
+LEAST = 64  # bytes a second: slower than any line that a device is updated over
 
 
 class Line:
@@ -33,10 +34,11 @@ class Line:
     def __init__(self, host: str, port: int, stall: float, limit: float) -> None:
         self._stall = stall
         self._deadline: float | None = time.monotonic() + limit
+        self._waited, self._came = 0.0, 0  # seconds spent in waiting for bytes, and how many they were
         self._socket = self._reach(host, port)
 
     def lift(self) -> None:
-        """From now on only silence ends it."""
+        """From now on only silence ends it, or a drip: less than LEAST bytes a second, while there is time to read."""
         self._deadline = None
 
     def sendall(self, data: bytes) -> None:
@@ -49,7 +51,15 @@ class Line:
     def receive_into(self, buffer: bytearray) -> int:
         """At least one byte, or 0 at the end."""
         self._bound()
-        return self._socket.recv_into(buffer)
+        begun = time.monotonic()
+        count = self._socket.recv_into(buffer)
+        self._waited += time.monotonic() - begun
+        self._came += count
+        if self._waited >= self._stall:
+            if self._came < LEAST * self._waited and self._deadline is None and count:
+                raise TimeoutError(f"only {self._came} bytes came in {self._waited:.0f} s")
+            self._waited, self._came = 0.0, 0
+        return count
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """What comes in, as `http.client` wants it."""

@@ -53,13 +53,21 @@ class Session:
         """The server that is asked now."""
         return self.servers[self._current]
 
+    def ask_another(self) -> None:
+        """Go on with the next of the servers that lets the device in.
+
+        Raises:
+            ServerError: none does.
+        """
+        self._authenticate(self._current + 1)
+
     def forget_token(self) -> None:
         """Authenticate anew at the next call."""
         self._token = ""
 
     def next_deployment(self, provides: Mapping[str, str], device_type: str) -> Deployment | None:
         """What is to be installed, or None."""
-        flat = {"device_type": device_type, **provides}
+        flat = {**provides, "device_type": device_type}
         reply = self._call("POST", f"/v2/{NEXT}", {"device_provides": flat})
         if reply.status == NOT_FOUND and self._v1_post:
             reply = self._call("POST", f"/v1/{NEXT}", flat)
@@ -78,7 +86,7 @@ class Session:
             DeploymentAborted: the server has taken it back.
         """
         body = {"status": status} | ({"substate": substate} if substate else {})
-        reply = self._call("PUT", f"{_of(deployment)}/status", body)
+        reply = self._call_known("PUT", f"{_of(deployment)}/status", body)
         if reply.status == CONFLICT:
             raise DeploymentAborted(f"The server has aborted deployment {deployment}.")
         _expect(reply, f"reported '{status}'")
@@ -88,7 +96,7 @@ class Session:
 
         A log that is too large ends in a ServerError of status 413; sending it again would not help.
         """
-        _expect(self._call("PUT", f"{_of(deployment)}/log", {"messages": list(messages)}), "sent a log")
+        _expect(self._call_known("PUT", f"{_of(deployment)}/log", {"messages": list(messages)}), "sent a log")
 
     def send_inventory(self, attributes: Mapping[str, str | list[str]], *, force: bool = False) -> bool:
         """Replace what the server knows about this device; returns whether there was a need to.
@@ -123,6 +131,17 @@ class Session:
             reply = self._exchange(method, path, body)
             if reply.status == UNAUTHORIZED:
                 self.forget_token()
+        return reply
+
+    def _call_known(self, method: str, path: str, body: Any) -> Reply:
+        """As `_call`, for what not all servers need to know of: one that does not is not the one that announced it."""
+        reply = self._call(method, path, body)
+        for _ in self.servers[1:]:
+            if reply.status != NOT_FOUND:
+                break
+            log.warning("%s does not know of this deployment", self.url)
+            self.ask_another()
+            reply = self._exchange(method, path, body)
         return reply
 
     def _exchange(self, method: str, path: str, body: Any) -> Reply:
