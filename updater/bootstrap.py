@@ -15,11 +15,13 @@ LOST = "store_lost"  # an incident
 log = logging.getLogger(__name__)
 
 
-def bootstrap(store: Store, data_directory: Path, conf_directory: Path, *, force: bool = False) -> None:
+def bootstrap(
+    store: Store, data_directory: Path, conf_directory: Path, *, force: bool = False, strict: bool = False
+) -> None:
     """Take what is installed from the bootstrap artifact, or else from `artifact_info`, unless it is known already.
 
     Raises:
-        UpdaterError: it cannot be stored.
+        UpdaterError: it cannot be stored; or, if `strict`, there is a bootstrap artifact that is not good.
     """
     if store.exists() and not force:
         return
@@ -29,9 +31,19 @@ def bootstrap(store: Store, data_directory: Path, conf_directory: Path, *, force
             log.warning("an update is under way, so what is installed is not found out anew")
             return
         file = data_directory / FILE
-        provides = _from_artifact(file) if file.exists() else _from_info(conf_directory / "artifact_info")
+        provides = {}
+        try:
+            if file.exists():
+                provides = _from_artifact(file)
+        except UpdaterError as error:
+            if strict:
+                raise
+            log.error("%s", error)
+        good = bool(provides)
+        provides = provides or _from_info(conf_directory / "artifact_info")
         store.save(replace(device, provides=provides if provides.get("artifact_name") else Device().provides))
-        file.unlink(missing_ok=True)
+        if good:
+            file.unlink()
 
 
 def recover(store: Store) -> bool:
@@ -81,9 +93,8 @@ def _from_artifact(file: Path) -> dict[str, str]:
             for _ in artifact.files():
                 pass
             return apply_provides({}, artifact)
-    except (OSError, ArtifactError, UpdaterError) as error:
-        log.error("the bootstrap artifact is ignored: %s", error)
-        return {}
+    except (OSError, ArtifactError) as error:
+        raise UpdaterError(f"The bootstrap artifact {file} cannot be used: {error}.") from error
 
 
 def _from_info(file: Path) -> dict[str, str]:

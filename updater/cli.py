@@ -18,7 +18,7 @@ from updater.bootstrap import bootstrap, recover
 from updater.config import Config
 from updater.configkeys import LEVELS
 from updater.errors import UpdaterError
-from updater.store import Store
+from updater.store import Device, Store
 
 VERSION = "bootproof-updater 1"
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except (UpdaterError, OSError) as error:
         print(f"mender-update: {_said(error)}", file=sys.stderr)
+        if options.log_file:
+            log.error("%s", _said(error))
         _hush()
         return FAILED
     except KeyboardInterrupt:
@@ -94,7 +96,9 @@ def _daemon(config: Config, options: argparse.Namespace) -> int:
 
 
 def _bootstrap(config: Config, options: argparse.Namespace) -> int:
-    _know(Store(config.data_directory), config, options)
+    store = Store(config.data_directory)
+    anew = recover(store) or options.forcebootstrap
+    bootstrap(store, config.data_directory, config.conf_directory, force=anew, strict=True)
     return OK
 
 
@@ -115,13 +119,24 @@ def _signal(config: Config, options: argparse.Namespace) -> int:
     return OK
 
 
-def _show_artifact(config: Config, _: argparse.Namespace) -> int:
-    print(Store(config.data_directory).load().artifact_name)
+def _installed(config: Config, options: argparse.Namespace) -> Device:
+    """What is installed; found out first, if that has not been done and whoever asks may write."""
+    store = Store(config.data_directory)
+    if options.forcebootstrap or not store.exists():
+        try:
+            _know(store, config, options)
+        except UpdaterError as error:
+            log.debug("%s", error)
+    return store.load()
+
+
+def _show_artifact(config: Config, options: argparse.Namespace) -> int:
+    print(_installed(config, options).artifact_name)
     return OK
 
 
-def _show_provides(config: Config, _: argparse.Namespace) -> int:
-    provides = Store(config.data_directory).load().provides
+def _show_provides(config: Config, options: argparse.Namespace) -> int:
+    provides = _installed(config, options).provides
     print("\n".join(f"{name}={value}" for name, value in sorted(provides.items())))
     return OK
 
@@ -134,8 +149,9 @@ def _standalone(config: Config, options: argparse.Namespace) -> int:
     ports = make_ports(options.time_scale)
     store = Store(config.data_directory)
     _know(store, config, options)
-    commands = Standalone(store, make_world(config, ports, NoReports()), options.stop_before)
-    if options.command == "install":
+    installs = options.command == "install"
+    commands = Standalone(store, make_world(config, ports, NoReports(), installs=installs), options.stop_before)
+    if installs:
         result = commands.install(artifact_source(config, ports, options.artifact))
     else:
         result = getattr(commands, options.command)()

@@ -99,8 +99,9 @@ def load(
     Raises:
         ConfigError: a file is not JSON, a value is not what its key may hold, or keys contradict each other.
     """
-    conf = Path(environment.get(CONF_VARIABLE) or CONF_DIRECTORY)
-    data = data_directory or Path(environment.get(DATA_VARIABLE) or DATA_DIRECTORY)
+    # Modules work elsewhere, so every place must mean the same there.
+    conf = Path(environment.get(CONF_VARIABLE) or CONF_DIRECTORY).absolute()
+    data = (data_directory or Path(environment.get(DATA_VARIABLE) or DATA_DIRECTORY)).absolute()
     first, second = config_file or conf / "mender.conf", fallback_file or data / "mender.conf"
     merged = {**_read(second, needed=bool(fallback_file)), **_read(first, needed=bool(config_file))}
     _agree(merged)
@@ -117,7 +118,7 @@ def load(
         slots={slot: Path(part) for slot, part in parts.items() if part},
         data_directory=data,
         conf_directory=conf,
-        share_directory=Path(environment.get(SHARE_VARIABLE) or SHARE_DIRECTORY),
+        share_directory=Path(environment.get(SHARE_VARIABLE) or SHARE_DIRECTORY).absolute(),
         **fields,
     )
     if config.longest_pause < (least := min(SHORTEST_PAUSE, config.update_poll, config.retry_poll)):
@@ -138,7 +139,10 @@ def device_type(config: Config) -> str:
     try:
         lines = config.device_type_file.read_text().split("\n")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{config.device_type_file} cannot be read: {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(
+            f"{config.device_type_file}, which names the device's type, cannot be read: {why}."
+        ) from error
     name, equals, value = lines[0].partition("=")
     if name != "device_type" or not equals or not value or any(lines[1:]):
         raise ConfigError(f"{config.device_type_file} must hold one line, device_type=<type>.")
@@ -166,7 +170,8 @@ def _read(path: Path, *, needed: bool = False) -> dict[str, Any]:
             raise ConfigError(f"{path} was given as the configuration, and there is no such file.") from None
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read as JSON: {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path} cannot be read as JSON: {why}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold one JSON object.")
     found = dict(_places(values, path))

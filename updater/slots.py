@@ -27,6 +27,10 @@ class Slots:
         Raises:
             UpdaterError: it is neither.
         """
+        if not self.devices:
+            raise UpdaterError(
+                "No slots are configured, so no system can be installed; set RootfsPartA and RootfsPartB."
+            )
         root = Path("/").stat().st_dev
         for slot, device in self.devices.items():
             if device.exists() and device.stat().st_rdev == root:

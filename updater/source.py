@@ -41,6 +41,8 @@ def from_file(path: Path) -> Source:
 
     def opened(_place: int = 0, _size: int | None = None, /) -> Stream:
         if str(path) == "-":
+            if sys.stdin is None:
+                raise UpdaterError("Standard input is closed, so no artifact can come from it.")
             return sys.stdin.buffer
         try:
             return path.open("rb")

@@ -98,7 +98,7 @@ class Standalone:
                 raise UpdaterError("Cannot roll back from this state. Use `resume` to complete the current install.")
             able = self._world.make_installer(device).can_roll_back()
             if not able and update.state != BEFORE_INSTALL:
-                return Result(FAILED, (NOT_ABLE,))
+                return Result(FAILED, (NOT_ABLE, "Use `resume` to complete it."))
             engine = self._engine(Actions(self._world))
             device = replace(device, update=replace(update, outcome=str(Outcome.FAILED), rollback="yes"))
             device = engine.run(device, Step.CHECK_ROLLBACK if able else Step.NOT_NEEDED)
@@ -148,7 +148,7 @@ def _installed(engine: Engine, device: Device) -> Result:
     ended = dict(engine.history)
     lines = ["Installing artifact..."] if STANDALONE.first in ended else []
     if device.update is not None and ended.get(Step.DECIDE) is not Event.DONE:
-        return _stopped(device, lines)
+        return _stopped(device, lines, engine.outcome)
     wants_reboot = ended.get(Step.CHECK_REBOOT) is Event.DONE
     if device.update is not None:
         lines += ["Installed, but not committed.", "Use 'commit' to update, or 'rollback' to roll back the update."]
@@ -167,15 +167,17 @@ def _installed(engine: Engine, device: Device) -> Result:
 
 def _committed(engine: Engine, device: Device) -> Result:
     if device.update is not None:
-        return _stopped(device, [])
+        return _stopped(device, [], engine.outcome)
     if engine.outcome is Outcome.GOOD:
         return Result(OK, ("Committed.",))
     return Result(FAILED, ("Commit failed.", _after_failure(engine)))
 
 
-def _stopped(device: Device, lines: list[str]) -> Result:
+def _stopped(device: Device, lines: list[str], outcome: Outcome = Outcome.GOOD) -> Result:
     assert device.update is not None
-    return Result(OK, (*lines, f"Stopped; the update is at {device.update.state}. Use 'resume' to go on."))
+    failed = outcome is not Outcome.GOOD
+    where = f"Stopped; the update is at {device.update.state}. Use 'resume' to go on."
+    return Result(FAILED if failed else OK, (*lines, *(["The update failed."] if failed else []), where))
 
 
 def _after_failure(engine: Engine) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from updater.bootenv import UBootEnv
 from updater.config import Config, device_type
+from updater.errors import UpdaterError
 from updater.install.installer import Installer
 from updater.install.module import UpdateModule
 from updater.install.rootfs import PAYLOAD_TYPE, RootfsImage
@@ -32,7 +33,6 @@ from updater.source import Source, Stream, from_file
 from updater.store import Device, Store
 
 MODULES = Path("modules/v3")  # below the shared directory
-ADDRESS = ("http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,18 @@ def make_ports(time_scale: float = 1.0, dialect: Dialect = CPP) -> Ports:
     return Ports(SystemClock(time_scale), ProgramRunner(), find_marks(), dialect)
 
 
-def make_world(config: Config, ports: Ports, reports: Reports, store: Store | None = None) -> World:
+def make_world(
+    config: Config, ports: Ports, reports: Reports, store: Store | None = None, *, installs: bool = True
+) -> World:
     """Everything that the steps of an update may touch on this device; `store` keeps the progress of downloads.
+
+    Args:
+        installs: something is to be installed; otherwise the device's type is not needed.
 
     Raises:
         UpdaterError: the configuration does not fit this device.
     """
-    own_type = device_type(config)
+    own_type = device_type(config) if installs else ""
     return World(
         make_installer=_installers(config, ports, own_type),
         reports=reports,
@@ -117,9 +122,16 @@ def make_keeper(config: Config, ports: Ports, store: Store) -> Keeper | NoKeeper
 
 
 def artifact_source(config: Config, ports: Ports, said: str) -> Source:
-    """Where a person says that an artifact is: an address, a file, or `-` for standard input."""
-    if not said.startswith(ADDRESS):
+    """Where a person says that an artifact is: an address, a file, or `-` for standard input.
+
+    Raises:
+        UpdaterError: it is an address of a kind that is not known.
+    """
+    scheme, colon, _ = said.partition("://")
+    if not colon:
         return from_file(Path(said))
+    if scheme.lower() not in ("http", "https"):
+        raise UpdaterError(f"Artifacts cannot be fetched over {scheme}; give an http or https address, or a file.")
 
     def opened(_place: int = 0, _size: int | None = None, /) -> Stream:
         pauses = delays(config.retry_poll, config.download_tries)

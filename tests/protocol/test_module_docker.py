@@ -264,6 +264,14 @@ def test_a_rollback_brings_back_the_very_same_container(engine: docker.DockerCli
     assert state(engine) == before, "again is the same"
 
 
+def test_what_somebody_else_has_brought_meanwhile_stays(engine: docker.DockerClient, moved_name: Client) -> None:
+    assert moved_name.call("ArtifactInstall") == 0, moved_name.said
+    make_image(engine, "other:1", "mine")
+    moved_name.recover()
+    assert engine.images.get("other:1")
+    assert prints(engine.containers.get("app"), "/kept") == "mine"
+
+
 def test_what_cannot_start_is_rolled_back(engine: docker.DockerClient, new_client: Callable[..., Client]) -> None:
     make_image(engine, "app:1", "one")
     run_former(engine)

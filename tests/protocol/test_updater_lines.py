@@ -67,6 +67,30 @@ def test_a_large_body_gets_the_time_that_it_needs() -> None:
         assert get(Connector(timeout=5, exchange=0.001), server.url, body) == b"good"
 
 
+def dripping(size: int, pause: float) -> Handler:
+    """The head at once, and then a byte at a time."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+
+    def handle(connection: socket.socket) -> None:
+        connection.sendall(head)
+        trickle(b"x" * size, pause)(connection)
+
+    return handle
+
+
+def test_a_download_that_drips_is_given_up_and_one_that_is_slow_is_not() -> None:
+    """Less than any line brings, for as long as silence would be borne."""
+    for pause, good in ((0.05, False), (0.002, True)):
+        with peer(dripping(300, pause)) as server, closing(Connector(timeout=1).fetch(server.url, {})) as response:
+            response.lift()
+            read = iter(lambda found=response: found.read(1000), b"")
+            if good:
+                assert b"".join(read) == b"x" * 300
+            else:
+                with pytest.raises(ServerError, match=r"only \d+ bytes came in 1 s"):
+                    b"".join(read)
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

@@ -97,7 +97,9 @@ def test_an_empty_artifact_ends_at_once() -> None:
 def test_a_first_answer_that_is_no_artifact_is_refused(first: bytes) -> None:
     pauses = Pauses()
     with peer(first, whole(WHOLE)) as server:
-        with pytest.raises(ServerError, match="with no usable length") as refusal:
+        with pytest.raises(
+            ServerError, match=r"answered 404|answered 500|answered 201|answered 206|200 with no usable length"
+        ) as refusal:
             everything(download(server.url, pauses=pauses))
         assert refusal.value.status == int(first.split()[1])
     assert pauses.slept == []
@@ -227,3 +229,21 @@ def test_no_connection_is_open_while_it_sleeps() -> None:
         begun = download(server.url, pauses=Pauses(stop))
         with pytest.raises(Stopped):
             everything(begun)
+
+
+def test_an_address_that_can_be_none_is_not_tried_again() -> None:
+    for address in ("http://", "ftp://storage/x", "http://a:x/"):
+        pauses = Pauses()
+        with pytest.raises(ServerError, match="cannot be used"):
+            everything(download(address, pauses=pauses))
+        assert pauses.slept == []
+
+
+def test_where_a_person_is_waiting_only_a_download_that_has_begun_is_gone_on_with() -> None:
+    pauses = Pauses()
+    with peer(b"", GOOD) as server, pytest.raises(ServerError):
+        everything(download(server.url, pauses=pauses, stubborn=False))
+    assert pauses.slept == []
+    with peer(BROKEN, partial(4, 6)) as server:
+        assert everything(download(server.url, pauses=pauses, stubborn=False)) == WHOLE
+    assert len(pauses.slept) == 1

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from updater.modules import launcher
 
 ROOT = Path(__file__).parents[2]
 Snapshot = dict[str, tuple[str, int, Any]]
+
+USER = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
 @dataclass
@@ -119,3 +123,10 @@ def snapshot(folder: Path) -> Snapshot:
         else:
             found[name] = ("file", mode, (path.read_bytes(), state.st_mtime_ns, state.st_uid, state.st_gid))
     return found
+
+
+def mounted(command: str) -> list[str]:
+    """A prefix of a call that sees other mounts, made by `command`."""
+    if subprocess.run([*USER, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody make a mount name space")
+    return [*USER, "sh", "-c", f'{command} && exec "$@"', "sh"]

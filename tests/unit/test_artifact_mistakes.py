@@ -147,3 +147,40 @@ def test_a_link_stays_a_link(run: Run, made: Path) -> None:
     assert run("sign", "link", "-k", "rsa.pem", "--force")[0] == 0
     assert Path("link").is_symlink()
     whole(made, "rsa.pub")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["write", "rootfs-image", "-f", "image.ext4", *COMMON, "-o", "image.ext4"],
+        ["write", "module-image", "-T", "t", "-f", "b.txt", "-f", "image.ext4", *COMMON, "-o", "./b.txt"],
+        ["write", "module-image", "-T", "t", "-f", "b.txt", "-m", "meta", *COMMON, "-o", "meta"],
+        ["write", "rootfs-image", "-f", "image.ext4", "-k", "ec.pem", *COMMON, "-o", "ec.pem"],
+        ["write", "bootstrap-artifact", "-k", "ec.pem", *COMMON, "-o", "ec.pem"],
+        ["sign", "made.mender", "-k", "ec.pem", "-o", "ec.pem", "--force"],
+    ],
+    ids=lambda words: " ".join(words[:2] + words[-2:]),
+)
+def test_what_is_read_is_not_written_over(run: Run, made: Path, words: list[str]) -> None:
+    assert made.exists()
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    code, _, complained = run(*words)
+    assert (code, complained.endswith("is also read, and would be lost. Choose another output.\n")) == (3, True), (
+        complained
+    )
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["a b", "a ", "\ta"])
+def test_a_name_with_white_space_is_not_written(run: Run, name: str) -> None:
+    words = ["write", "bootstrap-artifact", "-t", "board", "-n", name, "-o", "x.mender"]
+    code, _, complained = run(*words)
+    assert (code, "has white space in it" in complained) == (ExitCode.PARAMETERS, True)
+
+
+def test_a_number_that_parsers_disagree_on_is_not_written(run: Run) -> None:
+    Path("beyond").write_text('{"a": 1e999}')
+    code, _, complained = run(
+        "write", "module-image", "-T", "t", "-f", "b.txt", "-m", "beyond", *COMMON, "-o", "x.mender"
+    )
+    assert (code, "is not valid JSON" in complained) == (ExitCode.PARAMETERS, True)

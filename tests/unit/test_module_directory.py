@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.module_client import Client, snapshot
+from tests.unit.module_client import Client, mounted, snapshot
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
 
@@ -283,3 +283,17 @@ def test_a_rollback_that_cannot_be_done_says_so(place: Path, make: Make) -> None
     (place / "stolen").rename(place / ".app.bootproof-old")
     assert work.call("Cleanup") == 0
     assert (place / "app/old/deep/file").read_text() == "old"
+
+
+def test_what_is_mounted_in_the_directory_is_not_emptied_with_it(place: Path, make: Make, tmp_path: Path) -> None:
+    (place / "app" / "a cache").mkdir(parents=True)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "data").write_text("data")
+    before = snapshot(place)
+    work = make(pack([member("a", b"1")]), to="app")
+    work.around = mounted(f"mount --bind {precious} '{place}/app/a cache'")
+    assert work.update() == "rolled back"
+    says = f"{place}/app/a cache is mounted in {place}/app, and would be emptied with it: unmount it first."
+    assert work.said == f"{says}\n"
+    assert (snapshot(place), (precious / "data").read_text()) == (before, "data")

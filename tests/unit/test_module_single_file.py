@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.module_client import Client, snapshot
-
-USER = ["unshare", "--user", "--map-root-user", "--mount"]
+from tests.unit.module_client import USER, Client, mounted, snapshot
 
 
 @pytest.fixture
@@ -154,13 +152,6 @@ def test_a_rollback_that_cannot_be_done_says_so_and_keeps_what_there_is(place: P
     (place / "stolen").rename(work.work / "tmp" / "former")
     assert work.call("Cleanup") == 0
     assert (place / "etc" / "app.conf").read_text() == "old"
-
-
-def mounted(command: str) -> list[str]:
-    """A prefix of a call that sees other mounts, made by `command`."""
-    if subprocess.run([*USER, "true"], capture_output=True).returncode:
-        pytest.skip("this machine lets nobody make a mount name space")
-    return [*USER, "sh", "-c", f'{command} && exec "$@"', "sh"]
 
 
 def test_a_read_only_system(place: Path) -> None:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A device whose bootloader has forgotten which system was kept."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import NoReturn, cast
 
 import pytest
 
 from updater.bootenv import BootEnv, BootState
-from updater.errors import BootEnvLost, UpdaterError
+from updater.errors import BootEnvError, BootEnvLost, UpdaterError
 from updater.keeper import RETURNS_LIMIT, Finding, Keeper, examine
 from updater.slots import Slots
 from updater.store import Device, Store, Update
@@ -197,3 +199,25 @@ def test_a_trial_whose_record_is_lost_is_ended_on_the_slot_that_is_not_on_trial(
     board.start()
     assert board.store.load().slot == origin
     board.keeper().check()
+
+
+def test_where_the_bootloader_cannot_be_asked_applications_may_still_come(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is wrong there might be mended by one; a system is refused by its own installer."""
+    keeper = board.keeper()
+    broken = cast(BootEnv, SimpleNamespace(read=fails(BootEnvError("It cannot be read."))))
+    replace(keeper, env=broken).check()
+    lost = cast(Slots, SimpleNamespace(running=fails(UpdaterError("It is in neither slot."))))
+    replace(keeper, slots=lost).check()
+    assert [one.getMessage() for one in caplog.records] == [
+        "no system can be installed: It cannot be read.",
+        "no system can be installed: It is in neither slot.",
+    ]
+
+
+def fails(error: Exception) -> Callable[[], NoReturn]:
+    def raised() -> NoReturn:
+        raise error
+
+    return raised

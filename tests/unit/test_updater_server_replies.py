@@ -54,6 +54,13 @@ def test_a_deployment_that_lacks_something_is_refused_by_name(name: str, value: 
     assert error.value.status is None, "so that it is asked again, later"
 
 
+@pytest.mark.parametrize("name", ["id", "artifact_name", "uri"])
+@pytest.mark.parametrize("value", ["x" * 9000, "a\nb", "\x1b[31m", "\ud800"])
+def test_a_deployment_that_cannot_be_kept_or_shown_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ServerError, match=f"'{name}' is too long or does not print"):
+        parse_deployment(announced(**{name: value}))
+
+
 @pytest.mark.parametrize(
     "body",
     [

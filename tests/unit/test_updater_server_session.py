@@ -313,3 +313,45 @@ def test_another_server_gets_the_inventory_anew(tmp_path: Path) -> None:
     fleet.up = {"two"}
     talk.poll()
     assert talk.session.send_inventory({"a": "1"})
+
+
+@dataclass
+class Announcer(Fleet):
+    """A fleet of which one knows of the deployment."""
+
+    knows: str = "one"
+
+    def __call__(self, server: str, end: str) -> Reply | None:
+        found = super().__call__(server, end)
+        return reply(404) if found and found.status == 204 and server != self.knows else found
+
+
+def test_a_server_that_does_not_know_of_a_deployment_is_not_the_one_that_announced_it(tmp_path: Path) -> None:
+    fleet = Announcer(up={"two"})
+    talk = Talk(tmp_path, fleet, "one", "two")
+    with pytest.raises(ServerError):
+        talk.session.status("d", "installing")
+    talk.heard()
+    fleet.up = {"one", "two"}
+    talk.session.status("d", "success")
+    assert servers(talk.heard()) == ["two", "in one", "one"]
+    talk.session.status("d", "success")
+    assert servers(talk.heard()) == ["one"], "and it is asked from now on"
+
+
+def test_where_it_is_away_nobody_has_been_told(tmp_path: Path) -> None:
+    fleet = Announcer(up={"two"})
+    talk = Talk(tmp_path, fleet, "one", "two")
+    with pytest.raises(ServerError) as refusal:
+        talk.session.status("d", "success")
+    assert refusal.value.status == 404
+    assert servers(talk.heard()) == ["in one", "in two", "two", "in one", "in two", "two"]
+    fleet.up = {"one", "two"}
+    talk.session.status("d", "success")
+    assert servers(talk.heard()) == ["two", "in one", "one"]
+
+
+def test_what_the_software_provides_does_not_change_what_the_device_is(tmp_path: Path) -> None:
+    talk = Talk(tmp_path, Fleet(up={"one"}))
+    talk.session.next_deployment({"artifact_name": "a", "device_type": "another"}, "board")
+    assert talk.network.bodies[-1] == {"device_provides": {"artifact_name": "a", "device_type": "board"}}

@@ -35,7 +35,7 @@ class Board:
         self.store.save(STORED)
         self.simulation.disk.slots["b"] = "good"
         world = self.simulation.world()
-        monkeypatch.setattr(wiring, "make_world", lambda *_: world)
+        monkeypatch.setattr(wiring, "make_world", lambda *_, **__: world)
         monkeypatch.setattr(cli, "_log_to", lambda _: None)
 
     def boots(self, running: str, active: str, trial: bool) -> None:

@@ -3,11 +3,16 @@
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.unit.module_client import mounted
+from tests.unit.small_device import ROOT
 from updater.errors import StoreBusy, StoreError, UpdaterError
 from updater.store import UNKNOWN_ARTIFACT, Device, Store, Update
 
@@ -148,3 +153,22 @@ def test_what_a_later_client_has_added_is_left_alone(tmp_path: Path) -> None:
     update = {"state": "reboot", "deployment": "d", "later": {"more": 1}}
     store.file.write(json.dumps({"format": 2, "provides": {"artifact_name": "a"}, "update": update, "new": 1}).encode())
     assert store.load() == Device({"artifact_name": "a"}, Update("reboot", "d"))
+
+
+def test_where_nothing_can_be_written_the_lock_is_there_and_the_saving_fails(tmp_path: Path) -> None:
+    """The device must be able to say that an update failed."""
+    lines = (
+        "import sys, pathlib; from updater.store import *; from updater.errors import *\n"
+        "store = Store(pathlib.Path(sys.argv[1]))\n"
+        "with store.writing():\n"
+        "    try: Store(store.file.path.parent).writing().__enter__()\n"
+        "    except StoreBusy: print('busy')\n"
+        "    try: store.save(Device())\n"
+        "    except StoreError as error: print(error)\n"
+    )
+    around = mounted(f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind {tmp_path}")
+    argv = [*around, sys.executable, "-c", lines, str(tmp_path)]
+    done = subprocess.run(
+        argv, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"busy\n{tmp_path}/bootproof-store cannot be written: Read-only file system.\n", done.stderr

@@ -2,6 +2,7 @@
 """Strict JSON of an artifact's small files: one UTF-8 object, no duplicate keys, no NaN, typed access to its parts."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ MAX_ITEMS = 1024
 def parse_object(raw: bytes, what: str) -> dict[str, Any]:
     """The JSON object in `raw`; raises ArtifactError naming `what`."""
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{what} is not valid JSON") from error
     if not isinstance(value, dict):
@@ -83,5 +84,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _refuse_constant(name: str) -> None:
+def _refuse(name: str) -> None:
     raise ValueError(name)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):  # parsers disagree on these too
+        raise ValueError(digits)
+    return number

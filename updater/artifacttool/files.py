@@ -73,8 +73,9 @@ def verify_keys(paths: Sequence[Path]) -> list[PublicKey]:
 class Outputs:
     """Files that are to appear together: each is written beside its place, and all take their places in the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Sequence[Path] = ()) -> None:
         self._pending: dict[Path, Path] = {}
+        self._inputs = {os.path.realpath(path) for path in inputs}
 
     @contextmanager
     def file(self, path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
@@ -82,6 +83,8 @@ class Outputs:
         place = Path(os.path.realpath(path))
         beside = place.with_name(f".{place.name[:200]}.{secrets.token_hex(4)}.part")
         try:
+            if str(place) in self._inputs:
+                raise Failure(ExitCode.CREATE, f"{path} is also read, and would be lost.", "Choose another output.")
             if place in self._pending.values():
                 raise Failure(ExitCode.CREATE, f"Two files would be written to {path}.", "Choose two directories.")
             if place.exists() and not stat.S_ISREG(place.stat().st_mode):
@@ -116,9 +119,9 @@ class Outputs:
 
 
 @contextmanager
-def outputs() -> Iterator[Outputs]:
-    """Outputs that are finished on leaving, and abandoned when leaving because of an error."""
-    made = Outputs()
+def outputs(inputs: Sequence[Path] = ()) -> Iterator[Outputs]:
+    """Outputs that are finished on leaving, and abandoned when leaving because of an error; none of the `inputs`."""
+    made = Outputs(inputs)
     try:
         yield made
         made.finish()

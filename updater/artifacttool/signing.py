@@ -14,7 +14,7 @@ def sign(options: argparse.Namespace) -> ExitCode:
     if key is None:
         raise AssertionError("the option is required")
     place = options.output_path or options.artifact
-    with opened(options.artifact) as source, outputs() as made, made.file(place) as out:
+    with opened(options.artifact) as source, outputs([options.key]) as made, made.file(place) as out:
         try:
             sign_artifact(source, out, key, replace=options.force)
         except AlreadySigned as error:

@@ -62,6 +62,9 @@ def _description(
     meta_data: bytes = b"",
     checksum_key: str | None = None,
 ) -> Description:
+    if any(letter.isspace() for letter in options.artifact_name):
+        why = f"The artifact name '{options.artifact_name}' has white space in it, which mender-artifact refuses."
+        raise Failure(ExitCode.PARAMETERS, why, "Give one without.")
     clears = list(options.clears_provides)
     if software is not None and not options.no_default_clears_provides and not options.no_default_software_version:
         clears += [pattern for pattern in software.clears() if pattern not in clears]
@@ -141,7 +144,8 @@ def _write(options: argparse.Namespace, description: Description, files: Sequenc
     key = signing_key(options.key)
     for path in files:
         check_regular(path)
-    with outputs() as made, made.file(options.output_path) as out:
+    read = [*files, *filter(None, [options.key, getattr(options, "meta_data", None)]), *getattr(options, "script", ())]
+    with outputs(read) as made, made.file(options.output_path) as out:
         try:
             write_artifact(out, description, files, compression=compression, compress_level=level, signing_key=key)
         except ArtifactError as error:

@@ -59,7 +59,7 @@ class UpdateModule:
             Streams(self.tree.path, artifact.files(), sizes).feed(lambda: self._start(state))
         finally:
             if self._child is not None:
-                self._log(self._child)
+                self._log(self._child, failed=False)
         self.tree.flush()
 
     def call(self, state: str) -> None:
@@ -103,17 +103,18 @@ class UpdateModule:
 
     def _run(self, state: str) -> str:
         child = self._start(state)
+        code = -1
         try:
             code = child.wait()
         finally:
-            self._log(child)
+            self._log(child, failed=code != 0)
         if code:
             raise UpdaterError(f"The update module {self.program.name} failed in {state} with status {code}.")
         return child.output
 
-    def _log(self, child: Child) -> None:
+    def _log(self, child: Child, *, failed: bool) -> None:
         for line in child.lines():
-            log.info("%s: %s", self.program.name, line)
+            log.log(logging.ERROR if failed else logging.INFO, "%s: %s", self.program.name, line)
 
     def _ask(self, question: str, answers: dict[str, Answer]) -> Answer:
         printed = self._run(question)

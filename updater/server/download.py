@@ -129,7 +129,8 @@ class Download:
         pause = None if error.status is not None else next(self._pauses, None)
         if pause is None:
             raise error
-        log.warning("the download broke at byte %d and goes on from there: %s", self._place, error)
+        what = f"broke at byte {self._place}" if self._place else "could not be begun"
+        log.warning("the download %s and is tried again in %.0f s: %s", what, pause, error)
         self._clock.sleep(pause)
 
     def _connect(self) -> Response:
@@ -157,7 +158,8 @@ def whole_size(response: Response, known: int | None = None) -> int | None:
     length = response.headers.get("content-length")
     usable = length is None or LENGTH.fullmatch(length) is not None
     if response.status != 200 or not usable:
-        raise ServerError(f"The artifact's address answered {response.status} with no usable length.", response.status)
+        with_what = "" if response.status != 200 else " with no usable length"
+        raise ServerError(f"The artifact's address answered {response.status}{with_what}.", response.status)
     if length is None:
         if known is None:
             log.warning("the server does not say how large the artifact is, so a break cannot be mended")
