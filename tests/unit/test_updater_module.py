@@ -4,12 +4,15 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.unit.small_device import DEVICE_TYPE, MODULE, SmallDevice
+from tests.unit.small_device import DEVICE_TYPE, MODULE, ROOT, SmallDevice
 from updater.artifact import Artifact, ArtifactError, read_artifact
 from updater.errors import UpdaterError
 from updater.install.installer import Reboot
@@ -248,3 +251,15 @@ def test_leftovers_of_an_older_update_are_gone(device: SmallDevice) -> None:
     download(device)
     assert not (tree / "files/stale").exists()
     assert list((tree / "tmp").iterdir()) == []
+
+
+def test_our_modules_can_be_put_where_a_client_looks(tmp_path: Path) -> None:
+    place = tmp_path / "share/modules/v3"
+    argv = [sys.executable, "-m", "updater.modules"]
+    assert subprocess.run([*argv, str(place)], cwd=ROOT, check=False).returncode == 0
+    assert sorted(one.name for one in place.iterdir()) == ["deb", "directory", "docker", "script", "single-file"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    asked = subprocess.run([place / "script", "SupportsRollback", "."], env=env, capture_output=True, check=False)
+    assert (asked.returncode, asked.stdout) == (0, b"No\n")
+    done = subprocess.run([*argv, "/proc/nowhere"], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, b"cannot be written" in done.stderr) == (1, True)
