@@ -27,6 +27,7 @@ from pathlib import Path
 from harness.board import HOST_FOR_GUESTS
 from harness.faults.power import area
 from harness.lab import Lab, scratch_lab
+from harness.lab.access import CONFIGURATION
 from harness.storage import Kind, flushes
 from images.catalogue import Catalogue
 from images.foreign import MenderClient
@@ -36,7 +37,7 @@ from images.stage import Workshop
 FOREIGN = "LD_LIBRARY_PATH=/tmp/foreign/lib /tmp/foreign/bin"
 TOOLS = (  # GNU's, because the board's own are several times slower
     f"mkfifo /tmp/f; {FOREIGN}/sha256sum </tmp/f >/dev/null & "
-    f"{FOREIGN}/gzip -dc /data/image.gz | {FOREIGN}/tee /tmp/f | "
+    f"{FOREIGN}/gzip -dc /tmp/image.gz | {FOREIGN}/tee /tmp/f | "
     f"{FOREIGN}/dd of=/dev/vda2 bs=1M iflag=fullblock conv=fsync 2>/dev/null; wait; rm /tmp/f"
 )
 MENDER = f"{FOREIGN}/mender --config /tmp/foreign/mender.conf --data /tmp/foreign/state --no-syslog --log-level error"
@@ -104,14 +105,14 @@ def logged(lab: Lab, since: int) -> dict[str, int]:
 def measure(lab: Lab, rounds: int) -> tuple[dict[str, list[tuple[float, int]]], dict[str, dict[str, int]]]:
     """All ways in turn: what they took, and what the log holds of the last round."""
     ways = {
-        "ours": (":", f"{OURS} install /data/b.mender >/dev/null", "mender-update rollback"),
+        "ours": (":", f"{OURS} install /tmp/b.mender >/dev/null", "mender-update rollback"),
         "ours-skipping": (
             "dd if=/dev/vda1 of=/dev/vda2 bs=1M conv=fsync",
-            f"{OURS} --config {SKIPPING} install /data/b.mender >/dev/null",
+            f"{OURS} --fallback-config {SKIPPING} install /tmp/b.mender >/dev/null",
             "mender-update rollback",
         ),
         "tools": (":", TOOLS, ":"),
-        "mender-client": (":", f"{MENDER} install /data/b.mender >/dev/null", f"{MENDER} rollback"),
+        "mender-client": (":", f"{MENDER} install /tmp/b.mender >/dev/null", f"{MENDER} rollback"),
     }
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in ways}
     log: dict[str, dict[str, int]] = {}
@@ -154,14 +155,11 @@ def main() -> None:
         result: dict[str, object] = {}
         with serving(folder) as address:
             for name in ("b.mender", "image.gz"):
-                lab.run(f"wget -q -O /data/{name} {address}/{name}")
+                lab.run(f"wget -q -O /tmp/{name} {address}/{name}")
             lab.run(f"cd /tmp && wget -q -O - {address}/foreign.tar.gz | tar xz && mkdir -p foreign/state")
         # Resting means polling as in the field.
-        lab.run(
-            'sed -i \'s/"UpdatePollIntervalSeconds": 1/"UpdatePollIntervalSeconds": 1800/; /VerifyKey/d\' '
-            "/data/mender/mender.conf; killall python3; sleep 8"
-        )
-        skipping = {**json.loads(lab.run("cat /data/mender/mender.conf")), "Bootproof": {"SkipUnchangedBlocks": True}}
+        lab.configure(UpdatePollIntervalSeconds=1800, ArtifactVerifyKey="")
+        skipping = {**json.loads(lab.run(f"cat {CONFIGURATION}")), "Bootproof": {"SkipUnchangedBlocks": True}}
         lab.write(json.dumps(skipping), SKIPPING)
         if options.idle:
             result["idle"] = idle(lab, options.idle)

@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _said(error: Exception) -> str:
     if not isinstance(error, OSError):
         return str(error)
-    return f"{error.filename or 'What was to be printed'} cannot be written: {error.strerror}."
+    if not error.filename:
+        return f"What was to be printed cannot be written: {error.strerror}."
+    return f"{error.filename} cannot be used: {error.strerror}."
 
 
 def _hush() -> None:

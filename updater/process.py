@@ -37,8 +37,11 @@ class ProgramHung(UpdaterError):
 class Child:
     """A running program.  Its output and its errors are collected while it is watched.
 
-    With `owner`, it works on an update: it dies with the updater, and what it has started and left behind can be found
-    again by `end_leftovers`.  `given` is its standard input, and `limit` how many bytes are kept of what it prints.
+    Args:
+        owner: with it, it works on an update: what it starts and leaves behind is found again by `end_leftovers`.
+        given: its standard input.
+        limit: how many bytes are kept of what it prints.
+        bound: it dies with the updater.
 
     Raises (when made):
         UpdaterError: it cannot be started.
@@ -54,6 +57,7 @@ class Child:
         *,
         given: bytes = b"",
         limit: int = OUTPUT_LIMIT,
+        bound: bool = True,
     ) -> None:
         self.name = Path(argv[0]).name
         self._clock, self._timeout, self._limit = clock, timeout, limit
@@ -68,7 +72,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                preexec_fn=_dying_with(os.getpid(), owner) if owner else None,
+                preexec_fn=_dying_with(os.getpid(), owner) if bound else None,
             )
         except OSError as error:
             raise UpdaterError(f"{argv[0]} cannot be run: {error.strerror}.") from error
@@ -173,7 +177,7 @@ class ProgramRunner:
     """
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout: float = 60.0) -> str:
-        child = Child(argv, SystemClock(), timeout, given=stdin.encode(), limit=ANSWER_LIMIT)
+        child = Child(argv, SystemClock(), timeout, given=stdin.encode(), limit=ANSWER_LIMIT, bound=False)
         if code := child.wait():
             raise UpdaterError(f"{argv[0]} failed with status {code}: {child.errors.strip()[-SHOWN:]}")
         if len(child.output) >= ANSWER_LIMIT:

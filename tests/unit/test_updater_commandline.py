@@ -58,7 +58,7 @@ def test_what_was_done_is_done_also_if_nobody_can_be_told(device: SmallDevice) -
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-L", "nowhere/x.log", "show-artifact"], b"nowhere/x.log cannot be written: No such file or directory."),
+        (["-L", "nowhere/x.log", "show-artifact"], b"nowhere/x.log cannot be used: No such file or directory."),
         (["-c", "nowhere.conf", "show-artifact"], b"nowhere.conf was given as the configuration"),
         (["-b", "nowhere.conf", "show-artifact"], b"nowhere.conf was given as the configuration"),
         (["-c", "data", "show-artifact"], b"data cannot be read as JSON: Is a directory."),

@@ -101,6 +101,23 @@ def test_what_a_program_starts_is_found_by_its_owner_and_by_nobody_else(tmp_path
         os.kill(service, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("owner", ["", "/somebody"])
+def test_a_program_dies_with_the_updater_that_runs_it(owner: str, tmp_path: Path) -> None:
+    """Also one that works on no update: a script that has hung would be run beside itself."""
+    place = tmp_path / "number"
+    lines = (
+        "import sys; from updater.process import Child; from updater.ports import SystemClock\n"
+        "Child(['sh', '-c', f'echo $$ >{sys.argv[1]}.new; mv {sys.argv[1]}.new {sys.argv[1]}; exec sleep 1000'], "
+        "SystemClock(), 600, owner=sys.argv[2]).wait()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", lines, str(place), owner], env=env) as updater:
+        while not place.exists():
+            assert updater.poll() is None
+        updater.kill()
+    assert ended(int(place.read_text()))
+
+
 # -- when ----------------------------------------------------------------------------------------------------------
 
 
