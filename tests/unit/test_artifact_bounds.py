@@ -153,7 +153,7 @@ BOUNDS: dict[str, tuple[int, Callable[[int], Parts], str]] = {
     "name of a state script": (
         MAX_FILE_NAME,
         lambda n: scripts(1, name=f"{SCRIPT}_".ljust(n, "x")),
-        "xxx...' is not one an artifact may carry",
+        "xxx...' is not one an artifact may carry, such as ArtifactInstall_Enter_00_name",
     ),
     # sizes, in bytes
     "state script": (
@@ -205,5 +205,5 @@ def test_a_manifest_that_is_too_large_is_not_read_to_its_end() -> None:
 
 def test_a_file_that_the_manifest_names_is_bounded_like_one_in_the_payload() -> None:
     assert read_whole(Parts(data=[("f" * 250, b"x")]).build()) == {"f" * 250: b"x"}
-    with pytest.raises(ArtifactError, match=r"^the payload file name 'f{77}\.\.\.' is not a plain file name$"):
+    with pytest.raises(ArtifactError, match=r"^the payload file name 'f{77}\.\.\.' is not a plain file name: letters"):
         read_whole(with_manifest(lambda raw: line(f"data/0000/{'f' * (MAX_FILE_NAME + 1)}") + raw).build())

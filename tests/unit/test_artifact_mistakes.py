@@ -59,7 +59,7 @@ MODULE = ["write", "module-image", "-T", "mod", *COMMON]
         ([*ROOTFS, "-v", "three"], 1, "three"),
         ([*ROOTFS, "-p", "novalue"], 1, "--provides 'novalue' is not of the form KEY:VALUE."),
         ([*ROOTFS, "-p", "a:b", "-p", "a:c"], 1, "--provides states 'a' twice."),
-        ([*ROOTFS, "-s", "b.txt"], 1, "The state script name 'b.txt' is not one an artifact may carry."),
+        ([*ROOTFS, "-s", "b.txt"], 1, "The state script name 'b.txt' is not one an artifact may carry, such as"),
         ([*ROOTFS, "-s", "scripts", "-s", "scripts"], 1, "Two state scripts are named ArtifactInstall_Enter_00_x."),
         ([*ROOTFS, "-k", "rubbish.pem"], 1, "The private key is not a readable PEM key."),
         ([*ROOTFS, "-n", ""], 1, "Artifact_name of header-info is empty."),
@@ -81,8 +81,9 @@ MODULE = ["write", "module-image", "-T", "mod", *COMMON]
         ([*MODULE, "-m", "absent"], 4, "The file absent cannot be read"),
         ([*MODULE, "-s", "absent"], 4, "The file absent cannot be read"),
         (["read", "corrupt.mender"], 5, "The artifact has the unknown entry 'other'."),
-        (["read", "image.ext4"], 5, "The artifact holds a header"),
+        (["read", "image.ext4"], 5, "This does not begin as a Mender artifact does: the artifact holds a header"),
         (["validate", "plain.mender", "-k", "ec.pub"], 5, "The artifact is not signed"),
+        (["validate", "b.txt"], 5, "This does not begin as a Mender artifact does: the artifact is truncated."),
         (["sign", "corrupt.mender", "-k", "ec.pem"], 5, "The artifact has the unknown entry 'other'."),
         (["dump", "corrupt.mender", "--files", "f"], 5, "The artifact has the unknown entry 'other'."),
         (["read", "augmented.mender"], 6, "The artifact is augmented"),
@@ -184,3 +185,8 @@ def test_a_number_that_parsers_disagree_on_is_not_written(run: Run) -> None:
         "write", "module-image", "-T", "t", "-f", "b.txt", "-m", "beyond", *COMMON, "-o", "x.mender"
     )
     assert (code, "is not valid JSON" in complained) == (ExitCode.PARAMETERS, True)
+
+
+def test_a_key_that_is_another_is_not_the_artifacts_fault(run: Run, made: Path) -> None:
+    code, _, complained = run("validate", made, "-k", "rsa.pub")
+    assert (code, complained.endswith("Give the key that belongs to its signature, or sign it.\n")) == (5, True)

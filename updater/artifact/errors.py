@@ -14,6 +14,10 @@ class UnsupportedFeature(ArtifactError):
     """The artifact uses what the format knows and this reader does not."""
 
 
+class NotVerified(ArtifactError):
+    """The artifact has no signature, or none that the given keys verify."""
+
+
 class AlreadySigned(ArtifactError):
     """The artifact has a signature, which was not meant to be replaced."""
 

@@ -26,21 +26,24 @@ _SCRIPT_NAME = re.compile(
 def check_file_name(name: str) -> str:
     """Return the name of a payload file, or raise ArtifactError when it is no plain file name."""
     if name in {".", ".."} or len(name) > MAX_FILE_NAME or not _FILE_NAME.fullmatch(name):
-        raise ArtifactError(f"the payload file name {shown(name)} is not a plain file name")
+        what = f"the payload file name {shown(name)} is not a plain file name"
+        raise ArtifactError(f"{what}: letters, digits and .,-_ make one")
     return name
 
 
 def check_payload_type(name: str) -> str:
     """Return a payload type, or raise ArtifactError when it could not be the file name of an update module."""
     if name in {".", ".."} or len(name) > MAX_TEXT or not _PAYLOAD_TYPE.fullmatch(name):
-        raise ArtifactError(f"the payload type {shown(name)} is not a legal name of an update module")
+        what = f"the payload type {shown(name)} is not a legal name of an update module"
+        raise ArtifactError(f"{what}: letters, digits and .,+-_ make one")
     return name
 
 
 def check_script_name(name: str) -> str:
     """Return a state script's name, or raise ArtifactError when an artifact may not carry such a script."""
     if len(name) > MAX_FILE_NAME or not _SCRIPT_NAME.fullmatch(name):
-        raise ArtifactError(f"the state script name {shown(name)} is not one an artifact may carry")
+        what = f"the state script name {shown(name)} is not one an artifact may carry"
+        raise ArtifactError(f"{what}, such as ArtifactInstall_Enter_00_name")
     return name
 
 

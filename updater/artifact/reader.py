@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from updater.artifact.compression import ByteSource, Compression
-from updater.artifact.errors import ArtifactError, UnsupportedFeature, UnsupportedVersion
+from updater.artifact.errors import ArtifactError, NotVerified, UnsupportedFeature, UnsupportedVersion
 from updater.artifact.header import MAX_HEADER, Header, parse_header
 from updater.artifact.jsonvalues import parse_object
 from updater.artifact.manifest import MAX_MANIFEST, Manifest, parse_manifest
@@ -66,13 +66,13 @@ def read_artifact(
     Raises ArtifactError.
     """
     outer = TarReader(stream, "the artifact")
-    version = _named(outer.next_entry(), "version").read_all(MAX_VERSION)
+    version = _beginning(outer)
     check_version(version)
     manifest_raw = _named(outer.next_entry(), "manifest").read_all(MAX_MANIFEST)
     entry = outer.next_entry()
     signed = entry is not None and entry.name == "manifest.sig"
     if verify_keys and not signed:
-        raise ArtifactError("the artifact is not signed, and a verification key is configured")
+        raise NotVerified("the artifact is not signed, and a verification key is configured")
     if entry is not None and signed:
         signature = entry.read_all(MAX_SIGNATURE)
         if verify_keys:
@@ -91,6 +91,14 @@ def read_artifact(
         optional=header.payload_type is None,
     )
     return Artifact(**vars(header), signed=signed, payload=payload)
+
+
+def _beginning(outer: TarReader) -> bytes:
+    """The version entry; what has none is most often a file of another kind, such as a server's page for people."""
+    try:
+        return _named(outer.next_entry(), "version").read_all(MAX_VERSION)
+    except ArtifactError as error:
+        raise ArtifactError(f"this does not begin as a Mender artifact does: {error}") from error
 
 
 def check_version(raw: bytes) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from updater.artifact.errors import ArtifactError, KeyRefused
+from updater.artifact.errors import ArtifactError, KeyRefused, NotVerified
 
 MAX_SIGNATURE = 16 * 1024
 """Bytes of the manifest.sig entry."""
@@ -105,7 +105,7 @@ def verify_signature(manifest: bytes, encoded: bytes, keys: Sequence[PublicKey])
     except binascii.Error as error:
         raise ArtifactError("the signature is not base64") from error
     if not any(key.verifies(manifest, signature) for key in keys):
-        raise ArtifactError("the signature matches none of the verification keys")
+        raise NotVerified("the signature matches none of the verification keys")
 
 
 def _to_der(signature: bytes) -> bytes:

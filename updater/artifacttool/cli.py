@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from updater.artifact.errors import ArtifactError, KeyRefused, UnsupportedFeature, UnsupportedVersion
+from updater.artifact.errors import ArtifactError, KeyRefused, NotVerified, UnsupportedFeature, UnsupportedVersion
 from updater.artifacttool.exits import ExitCode, Failure, sentence
 from updater.artifacttool.options import parser
 
@@ -66,6 +66,8 @@ def _explained(error: Exception) -> ExitCode:
         return _told(f"{sentence(error)} Write it anew in that version.", ExitCode.VERSION)
     if isinstance(error, UnsupportedFeature):
         return _told(f"{sentence(error)} Write it without that.", ExitCode.FEATURE)
+    if isinstance(error, NotVerified):
+        return _told(f"{sentence(error)} Give the key that belongs to its signature, or sign it.", ExitCode.INVALID)
     if isinstance(error, ArtifactError):
         return _told(f"{sentence(error)} Fetch or write the artifact anew.", ExitCode.INVALID)
     if isinstance(error, OSError):
