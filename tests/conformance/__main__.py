@@ -67,7 +67,7 @@ def _jobs(text: str) -> int:
 
 def _chosen(file: Path, only: str) -> tuple[Case, ...]:
     try:
-        cases = read_cases(file.read_text())
+        cases = read_cases(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise Unusable(f"{file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
