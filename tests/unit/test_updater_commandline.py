@@ -193,7 +193,8 @@ def test_ctrl_c_is_a_sentence_and_the_update_is_still_known(device: SmallDevice)
     done = shell(
         device,
         f"(while ! [ -e {ready} ]; do sleep 0.05; done; kill -INT $(cat pid)) & "
-        f'exec python3 -c \'import os, sys; open("pid", "w").write(str(os.getpid())); '
+        "exec python3 -c 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        f'open("pid", "w").write(str(os.getpid())); '
         f"os.execv(sys.argv[1], sys.argv[1:])' $update install {artifact}",
     )
     assert (done.returncode, b"Interrupted." in done.stderr) == (130, True), done.stderr
