@@ -21,6 +21,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,14 +130,14 @@ def measure(lab: Lab, rounds: int) -> tuple[dict[str, list[tuple[float, int]]], 
 
 def idle(lab: Lab, seconds: int) -> dict[str, float]:
     """What the daemon costs while there is nothing to do: CPU seconds and memory."""
-    pid = lab.run("pgrep -f 'updater daemon' | head -1").strip()
+    pid = lab.run("cat /data/mender/daemon.pid").strip()
 
     def spent() -> int:
         fields = lab.run(f"cat /proc/{pid}/stat").rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
     before = spent()
-    lab.run(f"sleep {seconds}")
+    time.sleep(seconds)
     memory = int(re.findall(r"VmRSS:\s+(\d+)", lab.run(f"cat /proc/{pid}/status"))[0])
     return {"seconds": seconds, "cpu_s": (spent() - before) / 100, "rss_mib": round(memory / 1024, 1)}
 
