@@ -24,7 +24,8 @@ def close_by_hand(store: Store, world: World) -> None:
     Raises:
         UpdaterError: it cannot be found out or not be stored, or somebody is at work on it.
     """
-    update = store.load().update
+    device = store.load()
+    update = device.update
     if update is None or update.deployment:
         return
     by_hand = Standalone(store, world)
@@ -34,10 +35,6 @@ def close_by_hand(store: Store, world: World) -> None:
         if finished.wants_reboot:  # otherwise the device would stay on a system that nobody has kept
             world.runner.run(["reboot"])
         return
-    device = store.load()
-    update = device.update
-    if update is None or update.deployment or not update.target or update.state not in LOST:
-        return
-    if world.make_installer(device).restored():
+    if update.target and update.state in LOST and world.make_installer(device).restored():
         log.warning("the update that was begun by hand did not come up, and is rolled back")
         by_hand.rollback() if update.state == AWAITS_COMMIT else by_hand.resume()

@@ -98,16 +98,14 @@ def _daemon(config: Config, options: argparse.Namespace) -> int:
 
 
 def _bootstrap(config: Config, options: argparse.Namespace) -> int:
-    store = Store(config.data_directory)
-    anew = recover(store) or options.forcebootstrap
-    bootstrap(store, config.data_directory, config.conf_directory, force=anew, strict=True)
+    _know(Store(config.data_directory), config, options, strict=True)
     return OK
 
 
-def _know(store: Store, config: Config, options: argparse.Namespace) -> None:
+def _know(store: Store, config: Config, options: argparse.Namespace, *, strict: bool = False) -> None:
     """Find out what is installed, if that is not known, or not any more."""
     anew = recover(store) or options.forcebootstrap
-    bootstrap(store, config.data_directory, config.conf_directory, force=anew)
+    bootstrap(store, config.data_directory, config.conf_directory, force=anew, strict=strict)
 
 
 def _signal(config: Config, options: argparse.Namespace) -> int:

@@ -80,6 +80,11 @@ class Config:
         return self.longest_silence - (len(self.servers) + 1) * self.exchange_limit
 
     @property
+    def longest_retry(self) -> float:
+        """The longest pause between two tries of the same thing."""
+        return min(self.retry_poll, self.longest_pause)
+
+    @property
     def exchange_limit(self) -> float:
         """The most that one small exchange with a server may take in all."""
         return 4 * self.download_stall

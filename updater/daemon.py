@@ -59,7 +59,7 @@ class Daemon:
         longest = config.longest_pause
 
         def retries() -> Iterator[float]:
-            return delays(min(config.retry_poll, longest), config.retry_count)
+            return delays(config.longest_retry, config.retry_count)
 
         self.inventory = Timer(config.inventory_poll, retries, longest)
         self.update = Timer(min(config.update_poll, longest), retries, longest)
@@ -221,8 +221,7 @@ class Daemon:
         """`earlier`: the deployment's address is one from an earlier life of this device."""
 
         def opened(place: int = 0, size: int | None = None, /) -> Download:
-            longest = min(self.config.retry_poll, self.config.longest_pause)
-            pauses = delays(longest, self.config.download_tries)
+            pauses = delays(self.config.longest_retry, self.config.download_tries)
             return Download(
                 self.session.connector,
                 deployment.uri,
@@ -278,9 +277,14 @@ def run(config: Config, ports: Ports) -> NoReturn:
     log_of = DeploymentLog(config.log_directory)
     logging.getLogger().addHandler(log_of)
     session = make_session(config, ports)
-    longest = min(config.retry_poll, config.longest_pause)
     reports = ServerReports(
-        session, ports.clock, ports.marks, longest, config.retry_count, log_of.messages, config.longest_pause
+        session,
+        ports.clock,
+        ports.marks,
+        config.longest_retry,
+        config.retry_count,
+        log_of.messages,
+        config.longest_pause,
     )
     log.info("%s, device %s", CLIENT, session.credentials.identity)
     store = Store(config.data_directory)

@@ -50,8 +50,7 @@ class Standalone:
 
     def install(self, source: Source) -> Result:
         """Install an artifact; one that can be rolled back waits for a commit."""
-        with self._alone():
-            device = self._store.load()
+        with self._alone() as device:
             if device.update is not None:
                 raise UpdaterError(f"Update already in progress. {way_on(device.update.state)}")
             device = replace(device, update=Update(""))
@@ -65,8 +64,7 @@ class Standalone:
 
     def resume(self) -> Result:
         """Go on with an update that was stopped or interrupted."""
-        with self._alone():
-            device = self._store.load()
+        with self._alone() as device:
             if _begun(device) is None:
                 return Result(NOTHING_TO_DO, ("No update in progress.",))
             engine = self._engine(Actions(self._world), Step.AWAIT_COMMIT)
@@ -74,8 +72,7 @@ class Standalone:
 
     def commit(self) -> Result:
         """Keep what was installed."""
-        with self._alone():
-            device = self._store.load()
+        with self._alone() as device:
             update = _begun(device)
             if update is None:
                 return Result(NOTHING_TO_DO, ("No update in progress.",))
@@ -89,8 +86,7 @@ class Standalone:
 
     def rollback(self) -> Result:
         """Go back to what was there before."""
-        with self._alone():
-            device = self._store.load()
+        with self._alone() as device:
             update = _begun(device)
             if update is None:
                 return Result(NOTHING_TO_DO, ("No update in progress.",))
@@ -105,29 +101,29 @@ class Standalone:
             if device.update is not None:
                 return _stopped(device, [])
             good = engine.outcome is Outcome.ROLLED_BACK
-            again = (REBOOT_TEXT,) if (Step.CHECK_ROLLBACK_REBOOT, Event.DONE) in engine.history else ()
-            return Result(OK if good else FAILED, (_after_failure(engine), *again), bool(again))
+            again = _wants_reboot_back(engine)
+            lines = (_after_failure(engine), *([REBOOT_TEXT] if again else []))
+            return Result(OK if good else FAILED, lines, again)
 
     def finish(self) -> Result | None:
         """Bring what was interrupted to its end, if no person is waited for; None if there is nothing of the kind."""
-        with self._alone():
-            device = self._store.load()
+        with self._alone() as device:
             update = device.update
             if update is None or update.deployment or update.stopped or update.state in WAITING:
                 return None
             engine = self._engine(Actions(self._world), Step.AWAIT_COMMIT)
             engine.resume(device)
-            wants_reboot = (Step.CHECK_ROLLBACK_REBOOT, Event.DONE) in engine.history
-            return Result(OK, (f"It was interrupted at '{update.state}' and is at its end now.",), wants_reboot)
+            said = f"It was interrupted at '{update.state}' and is at its end now."
+            return Result(OK, (said,), _wants_reboot_back(engine))
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the one that installs; what an updater that was killed has left behind is ended."""
+    def _alone(self) -> Iterator[Device]:
+        """Be the one that installs, and know what is stored; what a killed updater has left behind is ended."""
         with self._store.writing():
-            update = self._store.load().update
-            if update is None or not update.stopped:
+            device = self._store.load()
+            if device.update is None or not device.update.stopped:
                 end_leftovers(self._owner)
-            yield
+            yield device
 
     def _engine(self, actions: Actions, *pauses: Step) -> Engine:
         return Engine(actions, self._store, self._world.marks, STANDALONE, self._stops | frozenset(pauses))
@@ -178,6 +174,11 @@ def _stopped(device: Device, lines: list[str], outcome: Outcome = Outcome.GOOD) 
     failed = outcome is not Outcome.GOOD
     where = f"Stopped; the update is at {device.update.state}. Use 'resume' to go on."
     return Result(FAILED if failed else OK, (*lines, *(["The update failed."] if failed else []), where))
+
+
+def _wants_reboot_back(engine: Engine) -> bool:
+    """Whether what was rolled back takes a reboot to be gone."""
+    return (Step.CHECK_ROLLBACK_REBOOT, Event.DONE) in engine.history
 
 
 def _after_failure(engine: Engine) -> str:
