@@ -13,14 +13,7 @@ from harness.clock import Deadline, pause, poll
 from harness.errors import HostProblem
 from harness.process import Process
 from images.stage import HERE
-
-
-def gone(pid: int) -> bool:
-    """Whether the process has ended; one that only waits for its parent to notice has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+from tests.unit.processes import ended
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -36,9 +29,9 @@ def test_it_dies_with_its_parent_however_that_ends(number: int, tmp_path: Path) 
         child = int(parent.stdout.readline())
         # setpriv takes a moment to become the program; the signal is asked for before that.
         assert poll(lambda: b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes()[:6], Deadline(10), every=0.01)
-        assert not gone(child)
+        assert not ended(child, 0)
         parent.send_signal(number)
-    assert poll(lambda: gone(child), Deadline(10), every=0.01)
+    assert ended(child)
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:

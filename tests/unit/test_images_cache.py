@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from harness.clock import Deadline, poll
 from images.cache import MANIFEST, UNFINISHED, Cache, default_root, key_of
 from images.errors import ImageError, ToolFailed
 from images.run import no_space, run
 from images.stage import HERE, Stage, Workshop, tree_digest
+from tests.unit.processes import ended
 
 INPUTS = {"version": "b", "revision": 1}
 
@@ -303,15 +303,7 @@ def test_a_failing_program_keeps_the_end_of_what_it_said() -> None:
 def test_a_program_that_does_not_end_is_ended_with_all_it_started(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="'sh' did not end within 1 s"):
         run(["sh", "-c", f"sleep 600 & echo $! >{tmp_path / 'pid'}; wait"], timeout=1)
-    stat = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
-
-    def gone() -> bool:
-        try:
-            return stat.read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            return True
-
-    assert poll(gone, Deadline(10), every=0.01)
+    assert ended(int((tmp_path / "pid").read_text()))
 
 
 def test_a_full_disk_is_said_as_such_whoever_met_it(tmp_path: Path) -> None:

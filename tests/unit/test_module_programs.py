@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.module_client import Client
+from tests.unit.processes import ended
 
 # -- script ------------------------------------------------------------------------------------------------------------
 
@@ -64,9 +65,7 @@ def test_a_script_ends_with_its_module(tmp_path: Path) -> None:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait(60) == -signal.SIGTERM
-    state = Path("/proc", out(tmp_path).strip(), "stat")
-    while state.exists() and state.read_text().split()[2] != "Z":  # whoever collects it may be slow
-        time.sleep(0.01)
+    assert ended(int(out(tmp_path)))
 
 
 # -- deb ---------------------------------------------------------------------------------------------------------------

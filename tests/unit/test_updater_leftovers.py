@@ -2,7 +2,6 @@
 """What programs of an updater that was killed have left behind: it is ended, and nobody else's process is."""
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.processes import PATIENCE, ended
 from tests.unit.small_device import ROOT, SmallDevice
 from tests.unit.updater_simulation import MemoryStore, Simulation
 from updater.ports import SystemClock
 from updater.process import OWNER, SESSION, Child, end_leftovers
 from updater.store import Device, Update
 
-PATIENCE = 30.0
 Begin = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -42,18 +41,6 @@ def begin() -> Iterator[Begin]:
 def marked(owner: str) -> dict[str, str]:
     """The environment of a program of an update, in the session that these tests run in."""
     return {OWNER: owner, SESSION: str(os.getsid(0))}
-
-
-def ended(number: int) -> bool:
-    """Whether a process that need not be a child has come to its end, or does so before the patience does."""
-    try:
-        handle = os.pidfd_open(number)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], PATIENCE)[0])
-    finally:
-        os.close(handle)
 
 
 def test_only_what_carries_the_mark_of_this_device_is_ended(begin: Begin, tmp_path: Path) -> None:
