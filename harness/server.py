@@ -41,7 +41,7 @@ class Server:
         self.folder = folder
         password = secrets.token_urlsafe(16)
         start = [sys.executable, "-m", "server_stub", "start", "--dir", str(folder / "server"), "--json"]
-        start += ["--listen", "127.0.0.1:0", "--host", board_host]
+        start += ["--laboratory", "--listen", "127.0.0.1:0", "--host", board_host]
         self._process = Process(start, stderr=folder / "server.log", stdout=subprocess.PIPE)
         self._http = requests.Session()
         try:

@@ -1,57 +1,149 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The application: puts the parts together for one directory. Owns no behaviour of its own."""
+"""The application: puts the parts together. Owns no behaviour but how a refusal and a mistake are said."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
-from starlette.applications import Starlette
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
-from server_stub.api import device, download, management
-from server_stub.api.calls import answer_defect, answer_http_error, answer_nobody, answer_refusal
-from server_stub.errors import Refusal
-from server_stub.home import Home
+from server_stub import openapi
+from server_stub.api import (
+    accounts,
+    artifacts,
+    deployments,
+    device,
+    devices,
+    download,
+    groups,
+    inventory,
+    releases,
+    system,
+)
+from server_stub.errors import Busy, Malformed, Refusal
+from server_stub.front.bounds import Bounds
+from server_stub.front.observe import Observe
+from server_stub.front.quick import Quick
 from server_stub.lab.journal import JournalKeeper
 from server_stub.services import Services
-from server_stub.storage import artifacts, devices
-from server_stub.storage.blobs import Blobs
-from server_stub.storage.database import Database
+
+log = logging.getLogger("server_stub")
+OpenServices = Callable[[], Awaitable[Services]]
 
 
-def open_services(home: Home, *, accept_all: bool) -> Services:
-    services = Services(Database(home.database), Blobs(home.artifacts), home.secret(), accept_all)
-    with services.database.reading() as connection:
-        known = artifacts.all_ids(connection)
-    services.blobs.sweep(known)
-    return services
+def build(open_services: OpenServices, *, laboratory: bool) -> FastAPI:
+    """The framework's part: routes, and answers to what goes wrong in them."""
 
-
-def close_services(services: Services) -> None:
-    with services.database.writing() as connection:
-        devices.note_check_ins(connection, services.check_ins)
-    services.database.close()
-
-
-def build(services: Services) -> Starlette:
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.services = services = await open_services()
+        services.open()
         yield
-        close_services(services)
+        await services.close()
 
-    app = Starlette(
-        routes=[*device.routes, *download.routes, *management.routes],
-        middleware=[Middleware(JournalKeeper, journal=services.journal)],
-        exception_handlers={
-            Refusal: answer_refusal,
-            HTTPException: answer_http_error,
-            ClientDisconnect: answer_nobody,
-            Exception: answer_defect,
-        },
+    app = FastAPI(
         lifespan=lifespan,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        # Clients of the device API follow no redirects: a wrong path is a 404.
+        redirect_slashes=False,
+        exception_handlers={
+            Refusal: _answer_refusal,
+            RequestValidationError: _answer_invalid,
+            HTTPException: _answer_http_error,
+            ClientDisconnect: _answer_nobody,
+            OperationalError: _answer_no_database,
+            Exception: _answer_defect,
+        },
     )
-    # Clients of the device API follow no redirects: a wrong path is a 404.
-    app.router.redirect_slashes = False
-    app.state.services = services
+    modules: Sequence[Any] = (
+        device,
+        download,
+        devices,
+        inventory,
+        groups,
+        artifacts,
+        releases,
+        deployments,
+        accounts,
+        system,
+    )
+    for module in modules:
+        app.include_router(module.routes)
+    if laboratory:
+        app.include_router(system.laboratory_routes)
+    app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
     return app
+
+
+class Front:
+    """The layers around the framework, from the outside in; made once its services are open."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._layers: ASGIApp | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if self._layers is None:
+            self._layers = _layers(self._app, self._app.state.services)
+        await self._layers(scope, receive, send)
+
+
+def _layers(app: ASGIApp, services: Services) -> ASGIApp:
+    layered: ASGIApp = Quick(Bounds(app, services), services)
+    if services.laboratory is not None:
+        layered = JournalKeeper(layered, services.laboratory.journal)
+    return Observe(layered, services)
+
+
+def _said(request: Request, status: int, sentence: str, headers: Any = None) -> Response:
+    content = {"error": sentence, "request_id": request.scope.get("request_id", "")}
+    return JSONResponse(content, status_code=status, headers=headers)
+
+
+async def _answer_refusal(request: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    return _said(request, refusal.status, str(refusal), refusal.headers)
+
+
+async def _answer_invalid(request: Request, invalid: Exception) -> Response:
+    """The first thing that is wrong, and where."""
+    assert isinstance(invalid, RequestValidationError)
+    first = invalid.errors()[0]
+    where = ".".join(
+        str(one) for one in first["loc"][1:] if not isinstance(one, int) or first["type"] != "json_invalid"
+    )
+    place = f'"{where}"' if where else f"The {first['loc'][0]}"
+    return _said(request, Malformed.status, f"{place} is not as it must be: {first['msg']}.")
+
+
+async def _answer_http_error(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, HTTPException)
+    return _said(request, problem.status_code, str(problem.detail), problem.headers)
+
+
+async def _answer_nobody(_request: Request, _gone: Exception) -> Response:
+    """The client went away in the middle of its request; the number is for the journal alone."""
+    return Response(status_code=499)
+
+
+async def _answer_no_database(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, DBAPIError)
+    log.error("the database does not answer: %s", str(problem.orig).splitlines()[0])
+    return _said(request, Busy.status, "The database does not answer: come back later.", Busy.headers)
+
+
+async def _answer_defect(request: Request, _defect: Exception) -> Response:
+    return _said(request, 500, "The server made a mistake; its log says which.")

@@ -5,26 +5,24 @@ Heavy imports wait until the words are understood, so that a mistake is answered
 """
 
 import argparse
-import asyncio
-import json
-import logging
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from server_stub.errors import BadInput, HostProblem, ServerError
+from server_stub.domain.limits import Limits
+from server_stub.errors import BadInput, ServerError
 
 LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
+DEFAULTS = Limits()
 INTERRUPTED = 128 + signal.SIGINT
-# Seconds that running downloads get when the server is told to end.
-GRACE = 1
+SIZE = re.compile("([0-9]{1,12})([KMGT]?)")
+UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +31,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    # The database holds the key under every token.
+    os.umask(0o077)
     try:
         options = _parser().parse_args(arguments)
         code: int = options.run(options)
@@ -53,18 +53,45 @@ def _parser() -> Parser:
     start.add_argument("--host", action="append", default=[], help="one more name devices know the server by")
     start.add_argument("--accept-all", action="store_true", help="accept new devices at once")
     start.add_argument("--json", action="store_true", help="print where the server listens as JSON")
+    start.add_argument(
+        "--laboratory", action="store_true", help="keep a journal of what devices ask, and let faults in"
+    )
+    start.add_argument(
+        "--database", metavar="URL", help="postgresql://user@host/name, instead of a file in the directory"
+    )
+    start.add_argument(
+        "--artifacts", metavar="URL", help="s3://bucket/prefix or another object store, for the artifacts"
+    )
+    start.add_argument(
+        "--artifact-key", type=Path, action="append", default=[], metavar="FILE", help="take only artifacts it verifies"
+    )
+    start.add_argument("--certificate", type=Path, metavar="FILE", help="PEM, instead of one of the server's own CA")
+    start.add_argument("--key", type=Path, metavar="FILE", help="the certificate's private key, PEM")
+    start.add_argument("--plain", action="store_true", help="without TLS, for behind a proxy that has it")
+    start.add_argument("--max-devices", type=_count, default=0, metavar="N", help="accept at most so many")
+    start.add_argument(
+        "--max-artifact-size",
+        type=_size,
+        default=DEFAULTS.artifact,
+        metavar="SIZE",
+        help="such as 500M or 10G, its default",
+    )
+    start.add_argument("--max-connections", type=_count, default=DEFAULTS.connections, metavar="N")
+    start.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     start.set_defaults(run=_start)
     user = commands.add_parser("user", help="users of the management interface")
     add = user.add_subparsers(required=True, metavar="COMMAND").add_parser("add", help="add a user")
     add.add_argument("name", metavar="NAME")
     add.add_argument("--password-stdin", action="store_true", required=True, help="read it from standard input")
+    add.add_argument("--role", choices=("read-only", "deployer", "admin"), default="admin")
     add.add_argument("--dir", type=Path, required=True, help="the server's directory")
+    add.add_argument("--database", metavar="URL", help="the server's database, if it is not in the directory")
     add.set_defaults(run=_add_user)
     return parser
 
 
 def _add_user(options: argparse.Namespace) -> int:
-    from server_stub.domain.users import check_name, check_password, remember
+    from server_stub.domain.users import Role, User, check_name, check_password, remember
 
     name = check_name(options.name)
     try:
@@ -72,18 +99,22 @@ def _add_user(options: argparse.Namespace) -> int:
     except UnicodeDecodeError:
         raise BadInput("The password is not valid text: give it as UTF-8 on standard input.") from None
 
-    from sqlalchemy.exc import IntegrityError
+    from sqlalchemy import URL
 
+    from server_stub.clock import now, stamp
+    from server_stub.errors import Unprocessable
     from server_stub.home import open_home
     from server_stub.storage import users
-    from server_stub.storage.database import Database
+    from server_stub.storage.database import Database, read_url
 
-    database = Database(open_home(options.dir).database)
+    home = open_home(options.dir)
+    url = read_url(options.database) if options.database else URL.create("sqlite", database=str(home.database))
+    database = Database(url)
     try:
         with database.writing() as connection:
-            users.add(connection, name, remember(password))
-    except IntegrityError:
-        raise BadInput(f"There is already a user {name!r}: choose another name.") from None
+            users.add(connection, User(name, remember(password), Role(options.role), stamp(now())))
+    except Unprocessable as problem:
+        raise BadInput(str(problem)) from None
     finally:
         database.close()
     return 0
@@ -92,73 +123,12 @@ def _add_user(options: argparse.Namespace) -> int:
 def _start(options: argparse.Namespace) -> int:
     address, port = _read_listen(options.listen)
     hosts = tuple(_check_host(host) for host in options.host)
+    if (options.certificate is None) is not (options.key is None):
+        raise BadInput("A certificate needs its key: give both --certificate and --key.")
 
-    from server_stub.home import claim, open_home
+    from server_stub.start import start
 
-    home = open_home(options.dir)
-    with claim(home), _bind(address, port) as listener:
-        return _serve(options, home, listener, hosts)
-
-
-def _serve(options: argparse.Namespace, home: Any, listener: socket.socket, hosts: tuple[str, ...]) -> int:
-    import uvicorn
-
-    from server_stub import app, tls
-    from server_stub.clock import now
-
-    address, port = listener.getsockname()[:2]
-    anywhere = ip_address(address).is_unspecified
-    files = tls.prepare(home.tls, hosts if anywhere else (*hosts, address), now())
-    config = uvicorn.Config(
-        app.build(app.open_services(home, accept_all=options.accept_all)),
-        ssl_certfile=files.certificate,
-        ssl_keyfile=str(files.key),
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE,
-    )
-    logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
-    shown = "127.0.0.1" if anywhere else address
-    url = f"https://[{shown}]:{port}" if ":" in shown else f"https://{shown}:{port}"
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets=sockets)
-            _announce(url, files.ca, as_json=options.json)
-
-    return _run(Server(config), listener)
-
-
-def _run(server: Any, listener: socket.socket) -> int:
-    """Run until a signal. The server hands the signal back when it has ended; these handlers then take it."""
-    received: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        received.append(number)
-        server.should_exit = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    server.run(sockets=[listener])
-    return INTERRUPTED if signal.SIGINT in received else 0
-
-
-def _is_worth_telling(record: logging.LogRecord) -> bool:
-    """A download cut off because the server ends is no defect, and gets no traceback."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
-
-
-def _announce(url: str, ca: Path, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"url": url, "ca": str(ca), "pid": os.getpid()}), flush=True)
-    else:
-        print(f"Listening on {url} (certificate authority: {ca}, process {os.getpid()})", flush=True)
+    return start(options, address, port, hosts)
 
 
 def _read_listen(text: str) -> tuple[str, int]:
@@ -181,14 +151,14 @@ def _check_host(host: str) -> str:
     raise BadInput(f"{host!r} is neither a host name nor an address: give --host as board-lab.example.")
 
 
-def _bind(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        listener = socket.create_server((address, port), family=family, backlog=2048)
-        # asyncio sets this only on sockets it opens itself; without it small answers wait 40 ms for an acknowledgement.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
-    except OSError as problem:
-        raise HostProblem(
-            f"Cannot listen on {address} port {port} ({problem.strerror}): choose another with --listen."
-        ) from None
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of at most nine digits")
+
+
+def _size(text: str) -> int:
+    match = SIZE.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 10G")
+    return int(match[1]) << UNITS[match[2]]

@@ -11,3 +11,8 @@ def now() -> datetime:
 def stamp(moment: datetime) -> str:
     """Fixed width, so that stamps sort as text in the order of time."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def read_stamp(text: str) -> datetime:
+    """A moment that `stamp` wrote."""
+    return datetime.fromisoformat(text)

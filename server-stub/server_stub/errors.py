@@ -26,6 +26,7 @@ class Refusal(ServerError):
     """An answer to a client other than success."""
 
     status: ClassVar[int] = 400
+    headers: ClassVar[dict[str, str]] = {}
 
 
 class Malformed(Refusal):
@@ -41,7 +42,7 @@ class Unauthorized(Refusal):
 
 
 class Forbidden(Refusal):
-    """The link was changed, belongs to another artifact, or has expired."""
+    """The link was changed or has expired, or the token does not go so far."""
 
     status = 403
 
@@ -50,6 +51,13 @@ class NotFound(Refusal):
     """There is no such thing, or not for the one who asks."""
 
     status = 404
+
+
+class TooSlow(Refusal):
+    """The client did not send what it began to send."""
+
+    status = 408
+    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
 
 
 class Conflict(Refusal):
@@ -74,3 +82,17 @@ class StorageFull(Refusal):
     """The server's disk did not take the bytes."""
 
     status = 507
+
+
+class TooMany(Refusal):
+    """The client asks more often than it may, or holds more than it may."""
+
+    status = 429
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class Busy(Refusal):
+    """The server cannot do it now, but may soon."""
+
+    status = 503
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}

@@ -5,8 +5,8 @@ Refuses a second server on the same directory: two of them would tidy away each 
 """
 
 import fcntl
+import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,14 +31,21 @@ class Home:
     def tls(self) -> Path:
         return self.root / "tls"
 
-    def secret(self) -> bytes:
-        """The key under every token and download link; made once, so that tokens outlive a restart."""
-        path = self.root / "secret"
+    @property
+    def address(self) -> Path:
+        """Where the server that runs on this directory is, for commands beside it."""
+        return self.root / "address.json"
+
+    def former_secret(self) -> bytes | None:
+        """The key of the first servers, which kept it in a file."""
         try:
-            return path.read_bytes()
+            return (self.root / "secret").read_bytes()
         except FileNotFoundError:
-            write_private(path, secrets.token_bytes(64))
-            return path.read_bytes()
+            return None
+
+    def write_address(self, url: str, ca: Path | None, pid: int) -> None:
+        told = {"url": url, "ca": str(ca) if ca else None, "pid": pid}
+        write_private(self.address, json.dumps(told).encode())
 
 
 def open_home(root: Path) -> Home:

@@ -5,6 +5,7 @@ The CA is made once and kept, since its certificate is built into images. The se
 anew at each start, so that the names given on the command line always hold.
 """
 
+import ssl
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from server_stub.errors import HostProblem
+from server_stub.errors import BadInput, HostProblem
 from server_stub.home import write_private
 
 # 10.0.2.2 is the host as a guest of QEMU's user network sees it.
@@ -31,6 +32,20 @@ class TlsFiles:
     ca: Path
     certificate: Path
     key: Path
+
+
+def choose(folder: Path, certificate: Path | None, key: Path | None, hosts: tuple[str, ...], now: datetime) -> TlsFiles:
+    """The owner's certificate, or one of the server's own authority. Raises BadInput, HostProblem."""
+    if certificate is None or key is None:
+        return prepare(folder, hosts, now)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as problem:
+        said = problem.strerror or str(problem)
+        raise BadInput(
+            f"{certificate} and {key} are no certificate and its key ({said}): give two PEM files."
+        ) from None
+    return TlsFiles(certificate, certificate, key)
 
 
 def prepare(folder: Path, hosts: tuple[str, ...], now: datetime) -> TlsFiles:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import uuid
@@ -46,7 +47,7 @@ class Server:
     """One server process on one directory; may be killed and started again."""
 
     folder: Path
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("--laboratory",)
     process: subprocess.Popen[str] | None = None
     url: str = ""
     ca: str = ""
@@ -71,6 +72,12 @@ class Server:
         self.process.send_signal(number)
         with self.process:
             return self.process.wait(30)
+
+    def secret(self) -> bytes:
+        """The key under every token and link."""
+        with sqlite3.connect(self.folder / "server.sqlite") as database:
+            (kept,) = database.execute("SELECT value FROM settings WHERE key = 'secret'").fetchone()
+        return base64.b64decode(kept)
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         return self.http.request(method, self.url + path, timeout=30, **more)

@@ -101,7 +101,7 @@ def test_a_malformed_introduction_is_refused(body: bytes, new_device: Callable[.
 
 def test_tokens_that_do_not_count(device: Device, operator: Operator, server: Server):
     claims = jwt.decode(device.token, options={"verify_signature": False})
-    secret = (server.folder / "secret").read_bytes()
+    secret = server.secret()
     good = device.token
     bad = {
         "expired": jwt.encode({**claims, "exp": int(time.time()) - 1}, secret, algorithm="HS256"),
@@ -155,7 +155,7 @@ def test_inventory_is_replaced_or_added_to(device: Device, operator: Operator):
 
     def kept() -> dict[str, object]:
         shown = operator.get(f"{MANAGEMENT}/inventory/devices/{device.id}")
-        return {one["name"]: one["value"] for one in shown["attributes"]}
+        return {one["name"]: one["value"] for one in shown["attributes"] if one["scope"] == "inventory"}
 
     first = [{"name": "device_type", "value": DEVICE_TYPE}, {"name": "modules", "value": ["a", "b"]}]
     assert device.call("PUT", path, json=first).status_code == 200

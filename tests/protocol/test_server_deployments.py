@@ -81,14 +81,17 @@ def test_a_deployment_goes_its_way(device: Device, operator: Operator):
     assert device.poll("new").status_code == 204
 
 
-def test_a_later_report_overwrites_an_end(device: Device, operator: Operator):
+def test_a_last_word_may_be_taken_back_but_not_by_one_that_was_late(device: Device, operator: Operator):
     deployment = operator.deploy("new", device.id)
     device.poll()
     assert [device.report(deployment, status) for status in ("success", "failure")] == [204, 204]
-    assert operator.part(deployment, device.id)["status"] == "failure"
+    ended = operator.part(deployment, device.id)
+    assert ended["status"] == "failure"
     assert device.report(deployment, "installing") == 204
-    assert operator.get(f"{DEPLOYMENTS}/{deployment}")["finished"] is None
-    assert operator.part(deployment, device.id)["finished"] is None
+    part = operator.part(deployment, device.id)
+    assert (part["status"], part["finished"]) == ("failure", ended["finished"])
+    assert came(part)[-1] == ("installing", "device")
+    assert operator.get(f"{DEPLOYMENTS}/{deployment}")["status"] == "finished"
 
 
 def test_reports_that_are_refused(device: Device, operator: Operator):

@@ -73,7 +73,7 @@ def test_the_certificate_passes_strict_checks_under_every_name(server: Server):
 def test_the_directory_is_private(server: Server):
     for path in (server.folder, server.folder / "tls"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    for path in (server.folder / "secret", server.folder / "tls" / "ca.key"):
+    for path in (server.folder / "server.sqlite", server.folder / "tls" / "ca.key"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

@@ -14,7 +14,7 @@ from updater.artifact.payload import PayloadFile
 from updater.artifact.provides import apply_provides, matches, unmet_depends
 from updater.artifact.reader import Artifact, read_artifact
 from updater.artifact.restart import RestartPoint
-from updater.artifact.signature import PrivateKey, PublicKey, load_private_key, load_public_key
+from updater.artifact.signature import PrivateKey, PublicKey, load_private_key, load_public_key, verify_signature
 
 if TYPE_CHECKING:
     from updater.artifact.description import Description, Software
@@ -50,6 +50,7 @@ __all__ = [
     "read_artifact",
     "sign_artifact",
     "unmet_depends",
+    "verify_signature",
     "write_artifact",
     "write_bootstrap_artifact",
     "write_module_artifact",

@@ -31,11 +31,17 @@ FORMAT_VERSION = 3
 class Artifact(Header):
     """An artifact whose header has been verified and whose payload is still in the stream.
 
-    `signed` says that a signature is present; it has been verified when keys were given.
+    `signature` is the content of manifest.sig over the bytes of `manifest`, None if the artifact is not signed; it has
+    been verified when keys were given.
     """
 
-    signed: bool = False
+    manifest: bytes = field(default=b"", repr=False, compare=False)
+    signature: bytes | None = field(default=None, repr=False, compare=False)
     payload: Payload | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def signed(self) -> bool:
+        return self.signature is not None
 
     def files(self) -> Iterator[PayloadFile]:
         """The payload's files, once; see Payload.files."""
@@ -70,11 +76,12 @@ def read_artifact(
     check_version(version)
     manifest_raw = _named(outer.next_entry(), "manifest").read_all(MAX_MANIFEST)
     entry = outer.next_entry()
-    signed = entry is not None and entry.name == "manifest.sig"
-    if verify_keys and not signed:
-        raise NotVerified("the artifact is not signed, and a verification key is configured")
-    if entry is not None and signed:
+    signature: bytes | None = None
+    if entry is not None and entry.name == "manifest.sig":
         signature = entry.read_all(MAX_SIGNATURE)
+    if verify_keys and signature is None:
+        raise NotVerified("the artifact is not signed, and a verification key is configured")
+    if signature is not None:
         if verify_keys:
             verify_signature(manifest_raw, signature, verify_keys)
         entry = outer.next_entry()
@@ -90,7 +97,7 @@ def read_artifact(
         restart_every=restart_every,
         optional=header.payload_type is None,
     )
-    return Artifact(**vars(header), signed=signed, payload=payload)
+    return Artifact(**vars(header), manifest=manifest_raw, signature=signature, payload=payload)
 
 
 def _beginning(outer: TarReader) -> bytes:

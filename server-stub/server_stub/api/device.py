@@ -4,166 +4,202 @@
 An answer that acknowledges something is given only after its transaction is on the disk.
 """
 
-import json
-import uuid
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any
 
+from fastapi import Body, Header, Query, Request, Response
 from sqlalchemy import Connection
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from server_stub.api.calls import Call, done, endpoint, for_device
+from server_stub.api.device_models import (
+    Answer,
+    AttributeIn,
+    ControlMap,
+    Introduction,
+    LogIn,
+    NextIn,
+    Provides,
+    ReportIn,
+)
+from server_stub.api.kit import Device, ServicesDep, Text, refusals, router
 from server_stub.clock import now, stamp
-from server_stub.domain import deployments as rules
-from server_stub.domain import inventory, jsontext, links, logs, tokens
-from server_stub.domain.artifacts import Artifact
-from server_stub.domain.artifacts import choose as choose_artifact
-from server_stub.domain.deployments import Asked, Author, Entry, Settle
-from server_stub.domain.devices import AuthSet, AuthStatus, introduce, read_introduction
+from server_stub.domain import inventory, links, logs, tokens
+from server_stub.domain.deployments import Asked
+from server_stub.domain.devices import AuthStatus, read_introduction
+from server_stub.domain.inventory import Attribute, Scope
 from server_stub.errors import Conflict, NotFound, Unauthorized
+from server_stub.jobs import access, polls
+from server_stub.jobs.polls import Given, Nothing
 from server_stub.lab.journal import name_device
-from server_stub.storage import artifacts, deployments, devices
+from server_stub.recent import LONGEST_IDLE, Idle
+from server_stub.services import Services
+from server_stub.storage import attributes, deployments, devices, entries
+from server_stub.storage.revisions import Topic
+
+routes = router("/api/devices", "device", 401)
+_DEPLOYMENTS = "/v1/deployments/device/deployments"
+_NEXT: dict[int | str, dict[str, Any]] = {204: {"description": "Nothing."}, **refusals(409)}
+_PLAIN = {"content": {"application/jwt": {"schema": {"type": "string"}}}, "description": "The token."}
+# Clients send it, and it means nothing here.
+_RAW_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": Introduction.model_json_schema()}},
+    }
+}
 
 
-def authenticate(call: Call) -> Response:
-    request = read_introduction(call.body, call.header("x-men-signature"))
+@routes.post(
+    "/v1/authentication/auth_requests",
+    response_class=Response,
+    responses={200: _PLAIN},
+    openapi_extra=_RAW_BODY,
+)
+async def authenticate(
+    request: Request,
+    services: ServicesDep,
+    signature: Annotated[Text | None, Header(alias="X-MEN-Signature", description="base64, over the body")] = None,
+) -> Response:
+    """Introduce a device by its identity and key; a token, if the key is accepted."""
+    asked = read_introduction(await request.body(), signature)
     moment = now()
-    ts = stamp(moment)
-    with call.services.database.writing() as connection:
-        device = devices.by_identity(connection, request.identity) or devices.create(connection, request.identity, ts)
-        name_device(call.request.scope, device.id)
-        candidate = AuthSet(str(uuid.uuid4()), device.id, request.pubkey, AuthStatus.PENDING, ts)
-        known = devices.auth_sets_of(connection, [device.id])
-        changed = introduce(known, candidate, accept_new=call.services.accept_all)
-        devices.save_auth_sets(connection, changed, ts)
-        current = devices.auth_sets_of(connection, [device.id])
-    mine = next(one for one in current if one.pubkey == request.pubkey)
-    if mine.status is not AuthStatus.ACCEPTED:
-        raise Unauthorized(f"The device is not accepted: its key is {mine.status}.")
-    token = tokens.for_device(call.services.secret, device.id, mine.id, moment)
+    admission = await services.read(partial(access.known, request=asked))
+    if admission is None:
+        admission = await services.write(
+            partial(
+                access.admit,
+                request=asked,
+                now=stamp(moment),
+                accept_new=services.policy.accept_all,
+                most_devices=services.policy.limits.devices,
+            )
+        )
+    name_device(request.scope, admission.device)
+    if admission.status is not AuthStatus.ACCEPTED:
+        raise Unauthorized(f"The device is not accepted: its key is {admission.status}.")
+    token = tokens.for_device(services.secret, admission.device, admission.auth_set, moment)
     return Response(token, media_type="application/jwt")
 
 
-def next_v2(call: Call, device: str) -> Response:
-    provides = call.json().get("device_provides")
-    return _next(call, device, provides if isinstance(provides, dict) else {})
+@routes.post(
+    "/v2/deployments/device/deployments/next", response_model=Answer, response_model_exclude_none=True, responses=_NEXT
+)
+async def next_v2(request: Request, services: ServicesDep, device: Device, asked: NextIn) -> Any:
+    """What the device is to install next."""
+    return await _next(request, services, device, asked.device_provides, control=asked.update_control_map)
 
 
-def next_v1(call: Call, device: str) -> Response:
-    return _next(call, device, call.json())
+@routes.post(f"{_DEPLOYMENTS}/next", response_model=Answer, response_model_exclude_none=True, responses=_NEXT)
+async def next_v1(request: Request, services: ServicesDep, device: Device, asked: Provides) -> Any:
+    """The same for clients of the first protocol."""
+    return await _next(request, services, device, asked)
 
 
-def next_v1_query(call: Call, device: str) -> Response:
-    return _next(call, device, dict(call.request.query_params))
+@routes.get(f"{_DEPLOYMENTS}/next", response_model=Answer, response_model_exclude_none=True, responses=_NEXT)
+async def next_v1_by_query(
+    request: Request,
+    services: ServicesDep,
+    device: Device,
+    device_type: Annotated[Text, Query(min_length=1)],
+    artifact_name: Annotated[Text, Query(min_length=1)],
+) -> Any:
+    """The same for clients that can say no more of themselves than this."""
+    asked = Provides(device_type=device_type, artifact_name=artifact_name)
+    return await _next(request, services, device, asked)
 
 
-def _next(call: Call, device: str, provides: dict[str, Any]) -> Response:
-    asked = Asked(jsontext.text_of("device_type", provides), jsontext.text_of("artifact_name", provides))
-    ts = stamp(now())
-    call.services.check_ins[device] = ts
-    # Most polls find nothing: those never wait for a writer.
-    with call.services.database.reading() as connection:
-        if rules.choose(deployments.entries_of_device(connection, device)) is None:
-            return done()
-    with call.services.database.writing() as connection:
-        entry = rules.choose(deployments.entries_of_device(connection, device))
-        if entry is None:
-            return done()
-        artifact = _artifact_for(connection, entry, asked)
-        answer = rules.answer(entry, asked, artifact.id if artifact else None)
-        if isinstance(answer, Settle):
-            settled = rules.move(entry, answer.status, None, ts)
-            deployments.save(connection, replace(settled, asked=entry.asked or asked))
-            deployments.record(connection, settled, ts, Author.SERVER)
-        elif entry.artifact_id is None:
-            # Only the first time: asking again changes nothing and must not cost a flush.
-            deployments.save(connection, replace(entry, asked=asked, artifact_id=answer.artifact_id))
-    if isinstance(answer, Settle):
-        if answer.refusal:
-            raise Conflict(answer.refusal)
-        return done()
-    assert artifact is not None
-    return JSONResponse(_instructions(call, entry, artifact))
+async def _next(request: Request, services: Services, device: str, provides: Provides, *, control: bool = False) -> Any:
+    moment = now()
+    services.check_in(device)
+    revision = services.recent.revisions[Topic.WORK]
+    found: Given | Nothing | None = await services.read(partial(polls.idle, device=device, now=moment))
+    if found is None:
+        asked = Asked(provides.device_type, provides.artifact_name)
+        told = provides.texts()
+        found = await services.write(partial(polls.poll, device=device, asked=asked, provides=told, now=moment))
+    if isinstance(found, Given):
+        return _instructions(request, services, found, device, control=control)
+    if found.refusal:
+        raise Conflict(found.refusal)
+    until = moment.timestamp() + LONGEST_IDLE
+    services.recent.rest(device, Idle(min(until, found.until.timestamp()) if found.until else until, revision))
+    return Response(status_code=204)
 
 
-def _artifact_for(connection: Connection, entry: Entry, asked: Asked) -> Artifact | None:
-    """What the device was promised once stays its artifact until the deployment ends."""
-    if entry.artifact_id is not None:
-        return artifacts.by_id(connection, entry.artifact_id)
-    return choose_artifact(artifacts.by_name(connection, entry.artifact_name), asked.device_type)
-
-
-def _instructions(call: Call, entry: Entry, artifact: Artifact) -> dict[str, Any]:
+def _instructions(request: Request, services: Services, given: Given, device: str, *, control: bool) -> dict[str, Any]:
     expire = now() + links.LIFE
-    token = links.sign(call.services.secret, artifact.id, entry.device_id, expire)
+    token = links.sign(services.secret, given.artifact.id, device, expire)
     # The device knows the server by the name it has just used, which need not be the operator's name for it.
-    uri = call.request.base_url.replace(path=f"/artifacts/download/{artifact.id}", query=f"token={token}")
-    return {
-        "id": entry.deployment_id,
+    uri = request.base_url.replace(path=f"/artifacts/download/{given.artifact.id}", query=f"token={token}")
+    answer: dict[str, Any] = {
+        "id": given.deployment.id,
         "artifact": {
-            "id": artifact.id,
-            "artifact_name": artifact.facts.name,
+            "id": given.artifact.id,
+            "artifact_name": given.artifact.facts.name,
             "source": {"uri": str(uri), "expire": stamp(expire)},
-            "device_types_compatible": list(artifact.facts.device_types),
+            "device_types_compatible": list(given.artifact.facts.device_types),
         },
     }
+    if control and given.deployment.control_map is not None:
+        answer["update_control_map"] = given.deployment.control_map
+    return answer
 
 
-def report_status(call: Call, device: str) -> Response:
-    status, substate = rules.read_report(call.json())
+@routes.get(
+    "/v2/deployments/device/deployments/{deployment_id}/update_control_map",
+    response_model=ControlMap,
+    responses=refusals(404),
+)
+async def control_map(services: ServicesDep, device: Device, deployment_id: Text) -> Any:
+    """Where the device is to pause on its way, as it is now; not found if nowhere."""
+
+    def look(connection: Connection) -> Mapping[str, Any] | None:
+        if not entries.is_part(connection, deployment_id, device):
+            return None
+        order = deployments.by_id(connection, deployment_id)
+        return order.control_map if order else None
+
+    found = await services.read(look)
+    if found is None:
+        raise NotFound("There is no update control map for this deployment.")
+    return {"id": deployment_id, "update_control_map": found}
+
+
+@routes.put(f"{_DEPLOYMENTS}/{{deployment_id}}/status", status_code=204, responses=refusals(404, 409))
+async def report_status(services: ServicesDep, device: Device, deployment_id: Text, told: ReportIn) -> None:
+    """What has become of the deployment on the device."""
     ts = stamp(now())
-    with call.services.database.writing() as connection:
-        entry = _entry(connection, call.path("deployment"), device)
-        moved = rules.move(entry, status, substate, ts)
-        deployments.save(connection, moved)
-        deployments.record(connection, moved, ts, Author.DEVICE)
-    return done()
+    await services.write(lambda link: polls.report(link, deployment_id, device, told.known_status(), told.substate, ts))
+    services.recent.wake(device)
 
 
-def report_log(call: Call, device: str) -> Response:
-    lines = logs.read_log(call.body)
-    with call.services.database.writing() as connection:
-        entry = _entry(connection, call.path("deployment"), device)
-        deployments.save_log(connection, entry, json.dumps([asdict(line) for line in lines]))
-    return done()
+@routes.put(f"{_DEPLOYMENTS}/{{deployment_id}}/log", status_code=204, responses=refusals(404))
+async def report_log(services: ServicesDep, device: Device, deployment_id: Text, told: LogIn) -> None:
+    """What the device has to say about a failure."""
+    lines = tuple(logs.line(one.timestamp, one.level, one.message) for one in told.messages)
+    await services.write(lambda link: polls.keep_log(link, deployment_id, device, lines))
 
 
-def put_inventory(call: Call, device: str) -> Response:
-    return _keep_inventory(call, device, replace_all=True)
+@routes.put("/v1/inventory/device/attributes")
+async def put_inventory(services: ServicesDep, device: Device, told: Annotated[list[AttributeIn], Body()]) -> None:
+    """All that the device says of itself."""
+    await _keep_inventory(services, device, told, replace=True)
 
 
-def patch_inventory(call: Call, device: str) -> Response:
-    return _keep_inventory(call, device, replace_all=False)
+@routes.patch("/v1/inventory/device/attributes")
+async def patch_inventory(services: ServicesDep, device: Device, told: Annotated[list[AttributeIn], Body()]) -> None:
+    """Some of what the device says of itself; the rest stays."""
+    await _keep_inventory(services, device, told, replace=False)
 
 
-def _keep_inventory(call: Call, device: str, *, replace_all: bool) -> Response:
-    values = inventory.read_attributes(call.body)
-    with call.services.database.writing() as connection:
-        if devices.by_id(connection, device) is None:
-            raise Unauthorized("The device has been decommissioned: it must introduce itself again.")
-        devices.save_attributes(connection, device, values, stamp(now()), replace_all=replace_all)
-    # Mender's clients take nothing but 200 here.
-    return Response(status_code=200)
+async def _keep_inventory(services: Services, device: str, told: list[AttributeIn], *, replace: bool) -> None:
+    values = inventory.checked([(one.name, one.value) for one in told], Scope.INVENTORY)
+    await services.write(partial(_save_inventory, device=device, values=values, replace=replace, now=stamp(now())))
+    services.recent.wake(device)
 
 
-def _entry(connection: Connection, deployment: str, device: str) -> Entry:
-    entry = deployments.entry(connection, deployment, device)
-    if entry is None:
-        raise NotFound("There is no such deployment for this device.")
-    return entry
-
-
-_DEPLOYMENT = "/api/devices/v1/deployments/device/deployments"
-_ATTRIBUTES = "/api/devices/v1/inventory/device/attributes"
-
-routes = [
-    Route("/api/devices/v1/authentication/auth_requests", endpoint(authenticate), methods=["POST"]),
-    Route("/api/devices/v2/deployments/device/deployments/next", for_device(next_v2), methods=["POST"]),
-    Route(f"{_DEPLOYMENT}/next", for_device(next_v1), methods=["POST"]),
-    Route(f"{_DEPLOYMENT}/next", for_device(next_v1_query), methods=["GET"]),
-    Route(f"{_DEPLOYMENT}/{{deployment}}/status", for_device(report_status), methods=["PUT"]),
-    Route(f"{_DEPLOYMENT}/{{deployment}}/log", for_device(report_log), methods=["PUT"]),
-    Route(_ATTRIBUTES, for_device(put_inventory), methods=["PUT"]),
-    Route(_ATTRIBUTES, for_device(patch_inventory), methods=["PATCH"]),
-]
+def _save_inventory(connection: Connection, device: str, values: list[Attribute], now: str, *, replace: bool) -> None:
+    if devices.by_id(connection, device) is None:
+        raise Unauthorized("The device has been decommissioned: it must introduce itself again.")
+    attributes.save(connection, device, values, Scope.INVENTORY, replace=replace)
+    devices.note_inventory(connection, device, now)

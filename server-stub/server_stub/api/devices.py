@@ -1,172 +1,239 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices for the operator: who there is, who is accepted, what they tell about themselves, and their end."""
+"""Devices for the operator: who there is, who is accepted, and their end."""
 
 import json
-import uuid
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, Literal
 
+from fastapi import Query, Request, Response
+from pydantic import Field
 from sqlalchemy import Connection
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from server_stub.api.calls import Call, created, done, for_user, paged, read_page
+from server_stub.api.kit import (
+    CREATED,
+    Admin,
+    Model,
+    PageDep,
+    ServicesDep,
+    Text,
+    Viewer,
+    created,
+    refusals,
+    router,
+    tell_page,
+)
 from server_stub.clock import now, stamp
-from server_stub.domain import deployments as deployment_rules
-from server_stub.domain import jsontext, keys
-from server_stub.domain.deployments import Author, Status
-from server_stub.domain.devices import AuthSet, AuthStatus, Device, decide, read_decision, read_identity
-from server_stub.errors import Conflict, Malformed, NotFound
-from server_stub.storage import deployments, devices
+from server_stub.domain import keys
+from server_stub.domain.devices import AuthSet, AuthStatus, Device, read_identity
+from server_stub.errors import NotFound
+from server_stub.jobs import access
+from server_stub.services import Services
+from server_stub.storage import devices, users
 
-DEVAUTH = "/api/management/v2/devauth/devices"
-INVENTORY = "/api/management/v1/inventory/devices"
-
-
-def list_all(call: Call) -> Response:
-    with call.services.database.reading() as connection:
-        found, total = devices.listed(connection, _status_filter(call), read_page(call))
-        return paged(_shown(call, connection, found), total)
+PREFIX = "/api/management/v2/devauth"
+routes = router(PREFIX, "devices", 401, 403)
 
 
-def get_one(call: Call) -> Response:
-    with call.services.database.reading() as connection:
-        return JSONResponse(_shown(call, connection, [_existing(connection, call.path("device"))])[0])
+class AuthSetOut(Model):
+    id: str
+    pubkey: str
+    status: AuthStatus
+    identity_data: dict[str, Any]
+    ts: str
 
 
-def count(call: Call) -> Response:
-    with call.services.database.reading() as connection:
-        return JSONResponse({"count": devices.count(connection, _status_filter(call))})
+class DeviceOut(Model):
+    id: str
+    identity_data: dict[str, Any]
+    status: str = Field(description="accepted, preauthorized, pending, rejected or noauth")
+    auth_sets: list[AuthSetOut]
+    created_ts: str
+    updated_ts: str
+    check_in_time: str | None = Field(description="when it last asked for a deployment")
+    decommissioning: bool = False
 
 
-def preauthorize(call: Call) -> Response:
-    value = call.json()
-    attributes = value.get("identity_data")
-    if not isinstance(attributes, dict):
-        raise Malformed('"identity_data" must be an object.')
-    identity = read_identity(attributes)
-    pubkey = keys.canonical_pem(keys.parse_public_key(jsontext.text_of("pubkey", value)))
+class PreauthorizeIn(Model):
+    identity_data: dict[Text, Any] = Field(min_length=1)
+    pubkey: Text
+    force: bool = Field(default=False, description="also a further key of a device that is known")
+
+
+class StatusIn(Model):
+    status: Literal["accepted", "rejected"]
+
+
+class StatusOut(Model):
+    status: AuthStatus
+
+
+class SearchIn(Model):
+    id: list[Text] | None = None
+    status: list[Text] | Text | None = None
+
+
+class AcceptIn(Model):
+    devices: list[Text] | None = Field(default=None, description="these, if they wait; all that wait if none is named")
+
+
+class AcceptOut(Model):
+    accepted: list[str] = Field(description="at most 200; ask again until it is empty")
+
+
+class Count(Model):
+    count: int
+
+
+class Limit(Model):
+    limit: int = Field(description="0 means none")
+
+
+StatusQuery = Annotated[Literal["accepted", "preauthorized", "pending", "rejected", "noauth"] | None, Query()]
+
+
+@routes.get("/devices", response_model=list[DeviceOut])
+async def list_all(
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    _: Viewer,
+    page: PageDep,
+    status: StatusQuery = None,
+) -> Any:
+    """The devices, the oldest first."""
+
+    def look(link: Connection) -> tuple[list[dict[str, Any]], int]:
+        found, total = devices.listed(link, page, status=status)
+        return shown(link, services, found), total
+
+    found, total = await services.read(look)
+    tell_page(request, response, page, total)
+    return found
+
+
+@routes.post("/devices", status_code=201, response_class=Response, responses={**CREATED, **refusals(409)})
+async def preauthorize(services: ServicesDep, _: Admin, asked: PreauthorizeIn) -> Response:
+    """Let a device in before it has shown itself."""
+    identity = read_identity(asked.identity_data)
+    pubkey = keys.canonical_pem(keys.parse_public_key(asked.pubkey))
     ts = stamp(now())
-    with call.services.database.writing() as connection:
-        if devices.by_identity(connection, identity) is not None:
-            raise Conflict("A device with this identity is already known: accept its key instead.")
-        device = devices.create(connection, identity, ts)
-        auth_set = AuthSet(str(uuid.uuid4()), device.id, pubkey, AuthStatus.PREAUTHORIZED, ts)
-        devices.save_auth_sets(connection, [auth_set], ts)
-    return created(f"{DEVAUTH}/{device.id}")
+    made = await services.write(lambda link: access.preauthorize(link, identity, pubkey, ts, force=asked.force))
+    return created(f"{PREFIX}/devices/{made.id}")
 
 
-def decommission(call: Call) -> Response:
-    ts = stamp(now())
-    with call.services.database.writing() as connection:
-        device = _existing(connection, call.path("device"))
-        for entry in deployments.unfinished_entries(connection, device=device.id):
-            ended = deployment_rules.move(entry, Status.DECOMMISSIONED, None, ts)
-            deployments.save(connection, ended)
-            deployments.record(connection, ended, ts, Author.OPERATOR)
-        devices.remove(connection, device.id)
-    call.services.check_ins.pop(device.id, None)
-    return done()
+@routes.get("/devices/count", response_model=Count)
+async def count(services: ServicesDep, _: Viewer, status: StatusQuery = None) -> Any:
+    return {"count": await services.read(lambda link: devices.count(link, status))}
 
 
-def put_auth_status(call: Call) -> Response:
-    status = read_decision(call.json())
-    ts = stamp(now())
-    with call.services.database.writing() as connection:
-        known = devices.auth_sets_of(connection, [call.path("device")])
-        chosen = _among(known, call.path("auth_set"))
-        devices.save_auth_sets(connection, decide(known, chosen.id, status), ts)
-    return done()
+@routes.post("/devices/search", response_model=list[DeviceOut])
+async def search(
+    request: Request, response: Response, services: ServicesDep, _: Viewer, page: PageDep, asked: SearchIn
+) -> Any:
+    """Devices by their ids or statuses."""
+    statuses = [asked.status] if isinstance(asked.status, str) else asked.status
+
+    def look(link: Connection) -> tuple[list[dict[str, Any]], int]:
+        found, total = devices.among(link, asked.id, statuses, page)
+        return shown(link, services, found), total
+
+    found, total = await services.read(look)
+    tell_page(request, response, page, total)
+    return found
 
 
-def get_auth_status(call: Call) -> Response:
-    with call.services.database.reading() as connection:
-        known = devices.auth_sets_of(connection, [call.path("device")])
-    return JSONResponse({"status": _among(known, call.path("auth_set")).status})
+@routes.post("/devices/accept", response_model=AcceptOut, responses=refusals(422))
+async def accept(services: ServicesDep, _: Admin, asked: AcceptIn) -> Any:
+    """Accept the newest key of many devices at once."""
+    most, ts = services.policy.limits.devices, stamp(now())
+    done = await services.write(lambda link: access.accept_pending(link, asked.devices, ts, most))
+    return {"accepted": done}
 
 
-def list_inventory(call: Call) -> Response:
-    with call.services.database.reading() as connection:
-        found, total = devices.listed(connection, None, read_page(call))
-        return paged(_inventory(connection, found), total)
+@routes.get("/devices/{device_id}", response_model=DeviceOut, responses=refusals(404))
+async def get_one(services: ServicesDep, _: Viewer, device_id: Text) -> Any:
+    return await services.read(lambda link: shown(link, services, [existing(link, device_id)])[0])
 
 
-def get_inventory(call: Call) -> Response:
-    with call.services.database.reading() as connection:
-        return JSONResponse(_inventory(connection, [_existing(connection, call.path("device"))])[0])
+@routes.delete("/devices/{device_id}", status_code=204, responses=refusals(404))
+async def decommission(services: ServicesDep, _: Admin, device_id: Text) -> None:
+    """Forget a device: its token counts no more, its deployments end."""
+    await services.write(partial(access.decommission, device=device_id, now=stamp(now())))
 
 
-def _status_filter(call: Call) -> str | None:
-    status = call.query("status")
-    if status and status not in list(AuthStatus):
-        raise Malformed(f'"status" must be one of {", ".join(AuthStatus)}.')
-    return status or None
+@routes.delete("/devices/{device_id}/auth/{auth_set_id}", status_code=204, responses=refusals(404))
+async def dismiss(services: ServicesDep, _: Admin, device_id: Text, auth_set_id: Text) -> None:
+    """Forget one key of a device, and the device with its last."""
+    await services.write(partial(access.dismiss, device=device_id, auth_set=auth_set_id, now=stamp(now())))
 
 
-def _existing(connection: Connection, device_id: str) -> Device:
-    device = devices.by_id(connection, device_id)
+@routes.get("/devices/{device_id}/auth/{auth_set_id}/status", response_model=StatusOut, responses=refusals(404))
+async def get_auth_status(services: ServicesDep, _: Viewer, device_id: Text, auth_set_id: Text) -> Any:
+    sets = await services.read(partial(devices.auth_sets_of, wanted=[device_id]))
+    return {"status": access.among(sets, auth_set_id).status}
+
+
+@routes.put("/devices/{device_id}/auth/{auth_set_id}/status", status_code=204, responses=refusals(404, 422))
+async def put_auth_status(services: ServicesDep, _: Admin, device_id: Text, auth_set_id: Text, asked: StatusIn) -> None:
+    """Accept or reject a key; the one that was accepted before is then rejected."""
+    status, most, ts = AuthStatus(asked.status), services.policy.limits.devices, stamp(now())
+    await services.write(lambda link: access.decide_about(link, device_id, auth_set_id, status, ts, most))
+
+
+@routes.delete("/tokens/{token_id}", status_code=204, responses=refusals(404))
+async def revoke(services: ServicesDep, _: Admin, token_id: Text) -> None:
+    """Let a token count no more: a user's for good, a device's (by its auth set) until the key is accepted again."""
+
+    def job(link: Connection) -> None:
+        auth_set = devices.auth_set_by_id(link, token_id)
+        if auth_set is not None:
+            access.decide_about(link, auth_set.device_id, token_id, AuthStatus.REJECTED, stamp(now()), 0)
+        elif not users.remove_any_token(link, token_id):
+            raise NotFound("There is no such token.")
+
+    await services.write(job)
+
+
+@routes.get("/limits/max_devices", response_model=Limit)
+async def limit(services: ServicesDep, _: Viewer) -> Any:
+    return {"limit": services.policy.limits.devices}
+
+
+def existing(link: Connection, device_id: str) -> Device:
+    device = devices.by_id(link, device_id)
     if device is None:
         raise NotFound("There is no such device.")
     return device
 
 
-def _among(known: Sequence[AuthSet], auth_set: str) -> AuthSet:
-    found = next((one for one in known if one.id == auth_set), None)
-    if found is None:
-        raise NotFound("There is no such auth set of this device.")
-    return found
-
-
-def _shown(call: Call, connection: Connection, found: Sequence[Device]) -> list[dict[str, Any]]:
-    auth_sets = devices.auth_sets_of(connection, [device.id for device in found])
+def shown(link: Connection, services: Services, found: Sequence[Device]) -> list[dict[str, Any]]:
+    sets: dict[str, list[AuthSet]] = {device.id: [] for device in found}
+    for one in devices.auth_sets_of(link, list(sets)):
+        sets[one.device_id].append(one)
     return [
         {
             "id": device.id,
             "identity_data": json.loads(device.identity),
             "status": device.status,
-            "auth_sets": [_auth_set(one, device) for one in auth_sets if one.device_id == device.id],
+            "auth_sets": [
+                {
+                    "id": one.id,
+                    "pubkey": one.pubkey,
+                    "status": one.status,
+                    "identity_data": json.loads(device.identity),
+                    "ts": one.ts,
+                }
+                for one in sets[device.id]
+            ],
             "created_ts": device.created_ts,
             "updated_ts": device.updated_ts,
-            "check_in_time": call.services.check_ins.get(device.id, device.check_in_ts),
-            "decommissioning": False,
+            "check_in_time": last_seen(services, device),
         }
         for device in found
     ]
 
 
-def _auth_set(one: AuthSet, device: Device) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "pubkey": one.pubkey,
-        "status": one.status,
-        "identity_data": json.loads(device.identity),
-        "ts": one.ts,
-    }
-
-
-def _inventory(connection: Connection, found: Sequence[Device]) -> list[dict[str, Any]]:
-    wanted = [device.id for device in found]
-    attributes, times = devices.attributes_of(connection, wanted), devices.inventory_times(connection, wanted)
-    return [
-        {
-            "id": device,
-            "attributes": [
-                {"name": name, "value": value, "scope": "inventory"} for name, value in attributes[device].items()
-            ],
-            "updated_ts": times[device],
-        }
-        for device in wanted
-    ]
-
-
-routes = [
-    Route(DEVAUTH, for_user(list_all), methods=["GET"]),
-    Route(DEVAUTH, for_user(preauthorize), methods=["POST"]),
-    Route(f"{DEVAUTH}/count", for_user(count), methods=["GET"]),
-    Route(f"{DEVAUTH}/{{device}}", for_user(get_one), methods=["GET"]),
-    Route(f"{DEVAUTH}/{{device}}", for_user(decommission), methods=["DELETE"]),
-    Route(f"{DEVAUTH}/{{device}}/auth/{{auth_set}}/status", for_user(get_auth_status), methods=["GET"]),
-    Route(f"{DEVAUTH}/{{device}}/auth/{{auth_set}}/status", for_user(put_auth_status), methods=["PUT"]),
-    Route(INVENTORY, for_user(list_inventory), methods=["GET"]),
-    Route(f"{INVENTORY}/{{device}}", for_user(get_inventory), methods=["GET"]),
-]
+def last_seen(services: Services, device: Device) -> str | None:
+    """When a device last asked: what is written down, or what is not yet."""
+    return services.recent.checked_in(device.id) or device.check_in_ts

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deployments: which one a device gets next, and what a reported status changes.
 
-The device's word is taken as it comes: no order of statuses is enforced, a later one overwrites an earlier one.
-Only what the operator or the server ended for good (aborted, decommissioned) refuses further reports.
+A device's word is taken as it comes, but for two cases in which it cannot be its last one: a deployment that has
+ended for the device does not begin again by a report that was late, and a failure that was answered with another
+attempt is not counted twice. What the operator or the server ended for good (aborted, decommissioned) refuses all.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from server_stub.errors import Conflict, Malformed
+from server_stub.domain.filters import Term
+from server_stub.domain.rollout import FailureLimit, Plan, State
+from server_stub.errors import Conflict
 
 
 class Status(StrEnum):
@@ -28,17 +33,9 @@ class Status(StrEnum):
     DECOMMISSIONED = "decommissioned"
 
 
-FINISHED = frozenset(
-    {
-        Status.SUCCESS,
-        Status.FAILURE,
-        Status.ALREADY_INSTALLED,
-        Status.NOARTIFACT,
-        Status.ABORTED,
-        Status.DECOMMISSIONED,
-    }
-)
 CLOSED = frozenset({Status.ABORTED, Status.DECOMMISSIONED})
+FINISHED = CLOSED | {Status.SUCCESS, Status.FAILURE, Status.ALREADY_INSTALLED, Status.NOARTIFACT}
+PAUSED = frozenset({Status.PAUSE_BEFORE_INSTALLING, Status.PAUSE_BEFORE_REBOOTING, Status.PAUSE_BEFORE_COMMITTING})
 # What a device may say; the others are the server's own.
 REPORTABLE = frozenset(Status) - CLOSED - {Status.PENDING, Status.NOARTIFACT}
 
@@ -59,9 +56,61 @@ class Asked:
     artifact_name: str
 
 
+class TargetKind(StrEnum):
+    DEVICES = "devices"
+    GROUP = "group"
+    ALL = "all"
+    FILTER = "filter"
+    """those that match it, also those that come to match it while the deployment runs"""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a deployment is for."""
+
+    kind: TargetKind
+    group: str | None = None
+    terms: tuple[Term, ...] = ()
+    limit: int | None = None
+    """at most so many devices in all; for a filter only"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What the operator ordered, and how far it is. `begun`: devices that were ever given the artifact."""
+
+    id: str
+    order: int
+    name: str
+    artifact_name: str
+    force: bool
+    created: str
+    finished: str | None
+    target: Target
+    plan: Plan
+    retries: int
+    failure_limit: FailureLimit | None
+    state: State
+    reason: str | None
+    begun: int
+    control_map: Mapping[str, Any] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether devices may still come to it by themselves."""
+        return self.target.kind is TargetKind.FILTER and self.finished is None and self.state is not State.ABORTED
+
+    def may_begin(self, now: datetime) -> bool:
+        return self.state is State.RUNNING and self.begun < self.plan.quota(now)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One device's part in a deployment."""
+    """One device's part in a deployment.
+
+    `asked` and `artifact_id` are there once the device has been given the artifact in this attempt; `counted` once it
+    has in any. `attempts`: how many have failed before.
+    """
 
     deployment_id: str
     order: int
@@ -76,16 +125,13 @@ class Entry:
     asked: Asked | None
     artifact_id: str | None
     has_log: bool
+    attempts: int = 0
+    counted: bool = False
+    phase: int | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    id: str
-    name: str
-    artifact_name: str
-    force: bool
-    created: str
-    finished: str | None
+    @property
+    def has_begun(self) -> bool:
+        return self.asked is not None or self.status is not Status.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +149,26 @@ class Settle:
     refusal: str | None = None
 
 
-def choose(entries: Sequence[Entry]) -> Entry | None:
-    """The oldest unfinished part of a device.
+def waiting(entries: Sequence[Entry], last_finished: int) -> list[Entry]:
+    """A device's unfinished parts, the oldest first.
 
-    A part never begun is skipped if the device has already finished a later deployment: nobody wants to be sent
-    back to an older version.  One that was closed over the device's head says nothing of the kind.
+    A part never begun is left out if the device has already finished a later deployment (its order is
+    `last_finished`): nobody wants to be sent back to an older version.
     """
-    last_finished = max((one.order for one in entries if one.status in FINISHED - CLOSED), default=-1)
-    waiting = [
-        one
-        for one in entries
-        if one.status not in FINISHED and (one.status is not Status.PENDING or one.order > last_finished)
-    ]
-    return min(waiting, key=lambda one: one.order, default=None)
+    kept = [one for one in entries if one.status not in FINISHED and (one.has_begun or one.order > last_finished)]
+    return sorted(kept, key=lambda one: one.order)
+
+
+def choose(entries: Sequence[Entry], orders: Mapping[str, Deployment], now: datetime) -> Entry | None:
+    """The first of the waiting parts that has begun or may begin.
+
+    One that may not yet (a later phase, a pause) does not hold up the one behind it: that may be the urgent fix.
+    """
+    for one in entries:
+        order = orders[one.deployment_id]
+        if one.has_begun or (order.state is State.RUNNING and (one.counted or order.may_begin(now))):
+            return one
+    return None
 
 
 def answer(entry: Entry, asked: Asked, artifact_id: str | None) -> Offer | Settle:
@@ -147,19 +200,45 @@ def move(entry: Entry, status: Status, substate: str | None, now: str) -> Entry:
     )
 
 
-def read_report(value: Mapping[str, object]) -> tuple[Status, str | None]:
-    status, substate = value.get("status"), value.get("substate")
-    if not isinstance(status, str) or status not in REPORTABLE:
-        raise Malformed(f'"status" must be one of {", ".join(sorted(REPORTABLE))}.')
-    if substate is not None and not isinstance(substate, str):
-        raise Malformed('"substate" must be a text.')
-    return Status(status), substate
+def report(entry: Entry, status: Status, substate: str | None, now: str, retries: int) -> tuple[Entry, ...]:
+    """The entry after a device's report: its states one after the other, none if the report is too late to count."""
+    if entry.status not in CLOSED and _is_late(entry, status):
+        return ()
+    moved = move(entry, status, substate, now)
+    if status is Status.FAILURE and entry.status not in FINISHED and entry.attempts < retries:
+        again = replace(
+            moved,
+            status=Status.PENDING,
+            substate=None,
+            finished=None,
+            asked=None,
+            artifact_id=None,
+            attempts=entry.attempts + 1,
+        )
+        return moved, again
+    return (moved,)
 
 
-def overall(statuses: Collection[Status]) -> str:
-    if all(one in FINISHED for one in statuses):
+def _is_late(entry: Entry, status: Status) -> bool:
+    if entry.status in FINISHED:
+        return status not in FINISHED
+    # Not given out again since the last failure: what comes now belongs to the attempt before.
+    return entry.attempts > 0 and not entry.has_begun
+
+
+def overall(counts: Mapping[Status, int], finished: str | None) -> str:
+    if finished is not None:
         return "finished"
-    return "pending" if all(one is Status.PENDING for one in statuses) else "inprogress"
+    return "pending" if all(one is Status.PENDING for one, number in counts.items() if number) else "inprogress"
+
+
+def is_over(order: Deployment, counts: Mapping[Status, int]) -> bool:
+    """Whether nothing can come any more, from the number of devices in each status."""
+    if any(number for status, number in counts.items() if status not in FINISHED):
+        return False
+    if not order.is_open:
+        return True
+    return order.target.limit is not None and sum(counts.values()) >= order.target.limit
 
 
 def statistics(counts: Mapping[Status, int]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from server_stub.domain import jsontext, keys
-from server_stub.errors import Malformed
+from server_stub.errors import Malformed, TooMany
 
 
 class AuthStatus(StrEnum):
@@ -23,6 +23,9 @@ class AuthStatus(StrEnum):
 
 # A device without any auth set.
 NO_AUTH = "noauth"
+LONGEST_IDENTITY = 2048
+# A stolen identity could otherwise bring new keys for ever.
+MOST_AUTH_SETS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Device:
     created_ts: str
     updated_ts: str
     check_in_ts: str | None
+    inventory_ts: str | None
+    group: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,18 @@ def read_identity(attributes: Mapping[str, Any]) -> str:
     """One text per identity, whatever the order of its attributes."""
     if not attributes:
         raise Malformed("The identity has no attributes.")
-    return jsontext.canonical(attributes)
+    identity = jsontext.canonical(attributes)
+    if len(identity.encode()) > LONGEST_IDENTITY:
+        raise Malformed(f"The identity is longer than {LONGEST_IDENTITY} bytes.")
+    return identity
 
 
 def introduce(known: Sequence[AuthSet], candidate: AuthSet, *, accept_new: bool) -> tuple[AuthSet, ...]:
     """The auth sets that change when a device introduces itself with the candidate's key."""
     mine = next((one for one in known if one.pubkey == candidate.pubkey), None)
     if mine is None:
+        if len(known) >= MOST_AUTH_SETS:
+            raise TooMany("This device has shown too many keys: remove some of them first.")
         # Under the laboratory's policy a new device is let in; a new key of a known device never is.
         status = AuthStatus.ACCEPTED if accept_new and not known else AuthStatus.PENDING
         return (replace(candidate, status=status),)

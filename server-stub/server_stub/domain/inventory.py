@@ -1,29 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inventory: what a device tells about itself, as names and values. Refuses values the protocol does not know."""
+"""Attributes: what is known of a device, as names and values in scopes. Refuses values the protocol does not know."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from server_stub.domain import jsontext
 from server_stub.errors import Malformed
 
+Value = str | int | float | list[str]
+MOST_ATTRIBUTES = 1000
+LONGEST_NAME = 512
+# Beyond this a whole number loses digits in one database or another.
+LARGEST = 2**53
 
-def read_attributes(body: bytes) -> Mapping[str, Any]:
-    listed = jsontext.parse(body, "The body")
-    if not isinstance(listed, list):
-        raise Malformed("The body must be a list of attributes.")
-    attributes: dict[str, Any] = {}
-    for one in listed:
-        if not isinstance(one, dict):
-            raise Malformed("An attribute must be an object with a name and a value.")
-        name, value = jsontext.text_of("name", one), one.get("value")
-        if not _is_value(value):
-            raise Malformed(f"The value of {name!r} must be a text, a number or a list of texts.")
-        attributes[name] = value
-    return attributes
+
+class Scope(StrEnum):
+    """Who says it: the device's identity, its inventory, the server, or the operator."""
+
+    IDENTITY = "identity"
+    INVENTORY = "inventory"
+    SYSTEM = "system"
+    TAGS = "tags"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    scope: Scope
+    name: str
+    value: Value
+
+
+def checked(pairs: Iterable[tuple[str, object]], scope: Scope) -> list[Attribute]:
+    """The attributes by name, the last of each; raises Malformed."""
+    found: dict[str, Attribute] = {}
+    for name, value in pairs:
+        if not name or len(name) > LONGEST_NAME:
+            raise Malformed(f"The name of an attribute must have 1 to {LONGEST_NAME} characters.")
+        found[name] = Attribute(scope, name, _value(name, value))
+    if len(found) > MOST_ATTRIBUTES:
+        raise Malformed(f"A device has at most {MOST_ATTRIBUTES} attributes of one scope.")
+    return list(found.values())
+
+
+def of_identity(identity: str) -> list[Attribute]:
+    """An identity's members as attributes, so that devices are found by them; what is no plain value as its text."""
+    members: Mapping[str, Any] = jsontext.parse_object(identity, "The identity")
+    return [
+        Attribute(Scope.IDENTITY, name, value if _is_value(value) else jsontext.canonical(value))
+        for name, value in members.items()
+    ]
+
+
+def _value(name: str, value: object) -> Value:
+    if not _is_value(value):
+        raise Malformed(f"The value of {name!r} must be a text, a number or a list of texts.")
+    return value  # type: ignore[return-value]
 
 
 def _is_value(value: object) -> bool:
     if isinstance(value, list):
         return all(isinstance(item, str) for item in value)
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return abs(value) <= LARGEST
+    return isinstance(value, str)

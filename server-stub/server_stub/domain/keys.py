@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from server_stub.errors import Malformed, Unauthorized
 
+# A shorter one protects nobody; a longer one takes long to verify.
+SHORTEST_RSA, LONGEST_RSA = 2048, 8192
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
@@ -23,6 +25,8 @@ def parse_public_key(pem: str) -> PublicKey:
         raise Malformed("The public key is not a readable PEM key.") from None
     if not isinstance(key, PublicKey):
         raise Malformed("The public key must be RSA, ECDSA or Ed25519.")
+    if isinstance(key, rsa.RSAPublicKey) and not SHORTEST_RSA <= key.key_size <= LONGEST_RSA:
+        raise Malformed(f"An RSA key must have {SHORTEST_RSA} to {LONGEST_RSA} bits.")
     return key
 
 

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from server_stub.errors import Forbidden
 
 LIFE = timedelta(hours=24)
+# In the place of a device: a link that the operator asked for.
+OPERATOR = "operator"
 
 
 def sign(secret: bytes, artifact: str, device: str, expire: datetime) -> str:

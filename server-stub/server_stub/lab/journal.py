@@ -8,10 +8,10 @@ buffers when a connection breaks is counted too.
 
 import threading
 from collections import deque
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server_stub.clock import now, stamp
@@ -19,6 +19,8 @@ from server_stub.clock import now, stamp
 CAPACITY = 10_000
 WATCHED = ("/api/devices/", "/artifacts/")
 SCOPE_KEY = "server_stub.journal_entry"
+# What nobody but the device may know.
+SECRET_HEADERS = frozenset({"authorization", "cookie", "x-men-signature"})
 
 
 @dataclass(slots=True)
@@ -29,8 +31,11 @@ class Entry:
     method: str
     path: str
     range: str | None
+    headers: dict[str, str] = field(default_factory=dict)
     status: int | None = None
     bytes: int = 0
+    answer: dict[str, str] = field(default_factory=dict)
+    fault: str | None = None
 
 
 class Journal:
@@ -39,10 +44,10 @@ class Journal:
         self._last = 0
         self._lock = threading.Lock()
 
-    def begin(self, method: str, path: str, span: str | None) -> Entry:
+    def begin(self, method: str, path: str, headers: dict[str, str]) -> Entry:
         with self._lock:
             self._last += 1
-            entry = Entry(self._last, stamp(now()), None, method, path, span)
+            entry = Entry(self._last, stamp(now()), None, method, path, headers.get("range"), headers)
             self._entries.append(entry)
             return entry
 
@@ -53,6 +58,7 @@ class Journal:
 
 def name_device(scope: Scope, device: str) -> None:
     """Say whose request this is, once it is known."""
+    scope["device"] = device
     entry = scope.get(SCOPE_KEY)
     if isinstance(entry, Entry):
         entry.device = device
@@ -69,7 +75,7 @@ class JournalKeeper:
         if scope["type"] != "http" or not scope["path"].startswith(WATCHED):
             await self._app(scope, receive, send)
             return
-        entry = self._journal.begin(scope["method"], scope["path"], Headers(scope=scope).get("range"))
+        entry = self._journal.begin(scope["method"], scope["path"], _readable(scope["headers"]))
         scope[SCOPE_KEY] = entry
         has_body = scope["method"] != "HEAD"
 
@@ -77,7 +83,14 @@ class JournalKeeper:
             await send(message)
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
+                entry.answer = _readable(message["headers"])
             elif has_body:
                 entry.bytes += len(message.get("body", b""))
 
         await self._app(scope, receive, watched)
+
+
+def _readable(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as texts, without those that are secrets."""
+    texts = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers)
+    return {name: "…" if name in SECRET_HEADERS else value for name, value in texts}

@@ -1,205 +1,204 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of deployments, of each device's part in them, and of every status in the order in which it came."""
+"""Rows of deployments: what was ordered and how far it is. Each device's part is in entries."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
-from server_stub.domain.deployments import FINISHED, Asked, Author, Deployment, Entry, Status
+from server_stub.clock import read_stamp, stamp
+from server_stub.domain.deployments import Deployment, Target, TargetKind
+from server_stub.domain.filters import read_terms
+from server_stub.domain.rollout import FailureLimit, Phase, Plan, State
 from server_stub.storage.page import Page, rows_of
-from server_stub.storage.schema import deployments, entries, history
+from server_stub.storage.revisions import Topic, touch
+from server_stub.storage.schema import deployments, entries
 
 
-def add(connection: Connection, deployment: Deployment, devices: Collection[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which deployments of all; the newest come first."""
+
+    name: str | None = None
+    artifact_name: str | None = None
+    status: str | None = None
+    after: str | None = None
+    before: str | None = None
+    oldest_first: bool = False
+
+
+def add(connection: Connection, one: Deployment) -> None:
     connection.execute(
         insert(deployments).values(
-            id=deployment.id,
-            name=deployment.name,
-            artifact_name=deployment.artifact_name,
-            force=deployment.force,
-            created=deployment.created,
+            id=one.id,
+            name=one.name,
+            artifact_name=one.artifact_name,
+            force=one.force,
+            created=one.created,
+            target=_written_target(one.target),
+            plan=_written_plan(one.plan),
+            retries=one.retries,
+            failure_limit=_written_limit(one.failure_limit),
+            state=one.state,
+            control_map=dict(one.control_map) if one.control_map is not None else None,
         )
     )
-    rows = [
-        {
-            "deployment_id": deployment.id,
-            "device_id": device,
-            "status": Status.PENDING,
-            "created": deployment.created,
-        }
-        for device in devices
-    ]
-    connection.execute(insert(entries), rows)
+    touch(connection, Topic.DEPLOYMENTS, Topic.WORK)
+
+
+def save(connection: Connection, one: Deployment) -> None:
+    """Keep what may change of it."""
+    values = {
+        "plan": _written_plan(one.plan),
+        "failure_limit": _written_limit(one.failure_limit),
+        "state": one.state,
+        "reason": one.reason,
+        "begun": one.begun,
+        "finished": one.finished,
+    }
+    connection.execute(update(deployments).where(deployments.c.id == one.id).values(values))
+    touch(connection, Topic.DEPLOYMENTS, Topic.WORK)
+
+
+def begin_one(connection: Connection, deployment: str) -> None:
+    """Count a device that begins. Not touched as work: nobody gets more to do by it."""
+    statement = update(deployments).where(deployments.c.id == deployment)
+    connection.execute(statement.values(begun=deployments.c.begun + 1))
 
 
 def by_id(connection: Connection, deployment: str) -> Deployment | None:
-    row = connection.execute(select(deployments).where(deployments.c.id == deployment)).one_or_none()
-    return None if row is None else _deployment(row)
+    return by_ids(connection, [deployment]).get(deployment)
 
 
-def listed(connection: Connection, page: Page) -> tuple[list[Deployment], int]:
-    """The newest first."""
-    rows, total = rows_of(connection, select(deployments).order_by(deployments.c.order.desc()), page)
+def by_ids(connection: Connection, wanted: Collection[str]) -> dict[str, Deployment]:
+    rows = connection.execute(select(deployments).where(deployments.c.id.in_(wanted)))
+    return {row.id: _deployment(row) for row in rows}
+
+
+def listed(connection: Connection, wanted: Wanted, page: Page) -> tuple[list[Deployment], int]:
+    query = _wanted(select(deployments), wanted)
+    order = deployments.c.order if wanted.oldest_first else deployments.c.order.desc()
+    rows, total = rows_of(connection, query.order_by(order), page)
     return [_deployment(row) for row in rows], total
 
 
-def unfinished_alike(connection: Connection, name: str, artifact_name: str) -> dict[str, set[str]]:
-    """The devices of each unfinished deployment with the same name and artifact."""
-    query = (
-        select(entries.c.deployment_id, entries.c.device_id)
-        .join(deployments)
-        .where(
-            deployments.c.finished.is_(None),
-            deployments.c.name == name,
-            deployments.c.artifact_name == artifact_name,
-        )
+def open_to_all(connection: Connection) -> list[Deployment]:
+    """Those that devices come to by themselves, the oldest first."""
+    query = select(deployments).where(deployments.c.finished.is_(None), deployments.c.state != State.ABORTED)
+    found = [_deployment(row) for row in connection.execute(query.order_by(deployments.c.order))]
+    return [one for one in found if one.is_open]
+
+
+def unfinished_alike(connection: Connection, name: str, artifact_name: str) -> list[str]:
+    """The ids of unfinished deployments with the same name and artifact."""
+    query = select(deployments.c.id).where(
+        deployments.c.finished.is_(None), deployments.c.name == name, deployments.c.artifact_name == artifact_name
     )
-    found: dict[str, set[str]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.deployment_id, set()).add(row.device_id)
-    return found
+    return list(connection.execute(query).scalars())
 
 
-def uses_artifact(connection: Connection, artifact: str, name: str) -> bool:
-    """Whether an unfinished deployment gives out this artifact, or may come to choose it."""
-    query = (
-        select(entries.c.device_id)
-        .join(deployments)
-        .where(
-            entries.c.status.not_in(FINISHED),
-            (entries.c.artifact_id == artifact) | (deployments.c.artifact_name == name),
-        )
+def unfinished_with(connection: Connection, artifact_name: str) -> bool:
+    """Whether an unfinished deployment may come to choose an artifact of this name."""
+    query = select(deployments.c.id).where(
+        deployments.c.finished.is_(None), deployments.c.artifact_name == artifact_name
     )
     return connection.execute(query.limit(1)).first() is not None
 
 
-def counts(connection: Connection, wanted: Collection[str]) -> dict[str, dict[Status, int]]:
-    found: dict[str, dict[Status, int]] = {deployment: {} for deployment in wanted}
-    query = (
-        select(entries.c.deployment_id, entries.c.status, func.count().label("number"))
-        .where(entries.c.deployment_id.in_(wanted))
-        .group_by(entries.c.deployment_id, entries.c.status)
+def _wanted(query: Select[Any], wanted: Wanted) -> Select[Any]:
+    if wanted.name is not None:
+        query = query.where(deployments.c.name.contains(wanted.name, autoescape=True))
+    if wanted.artifact_name is not None:
+        query = query.where(deployments.c.artifact_name == wanted.artifact_name)
+    if wanted.after is not None:
+        query = query.where(deployments.c.created >= wanted.after)
+    if wanted.before is not None:
+        query = query.where(deployments.c.created <= wanted.before)
+    begun = select(entries.c.device_id).where(
+        entries.c.deployment_id == deployments.c.id, entries.c.status != "pending"
     )
-    for row in connection.execute(query):
-        found[row.deployment_id][Status(row.status)] = row.number
-    return found
-
-
-def entries_of_device(connection: Connection, device: str) -> list[Entry]:
-    return [_entry(row) for row in connection.execute(_entries().where(entries.c.device_id == device))]
-
-
-def entry(connection: Connection, deployment: str, device: str) -> Entry | None:
-    row = connection.execute(
-        _entries().where(entries.c.deployment_id == deployment, entries.c.device_id == device)
-    ).one_or_none()
-    return None if row is None else _entry(row)
-
-
-def entries_listed(connection: Connection, deployment: str, page: Page) -> tuple[list[Entry], int]:
-    query = _entries().where(entries.c.deployment_id == deployment).order_by(entries.c.device_id)
-    rows, total = rows_of(connection, query, page)
-    return [_entry(row) for row in rows], total
-
-
-def unfinished_entries(connection: Connection, *, deployment: str = "", device: str = "") -> list[Entry]:
-    query = _entries().where(entries.c.status.not_in(FINISHED))
-    query = query.where(entries.c.deployment_id == deployment) if deployment else query
-    query = query.where(entries.c.device_id == device) if device else query
-    return [_entry(row) for row in connection.execute(query)]
-
-
-def save(connection: Connection, one: Entry) -> None:
-    connection.execute(
-        _where_is(one).values(
-            status=one.status,
-            substate=one.substate,
-            started=one.started,
-            finished=one.finished,
-            asked_device_type=one.asked.device_type if one.asked else None,
-            asked_artifact_name=one.asked.artifact_name if one.asked else None,
-            artifact_id=one.artifact_id,
-        )
-    )
-
-
-def record(connection: Connection, one: Entry, now: str, author: Author) -> None:
-    """Write down the entry's status as one that came, also if it came before, and what it means for the whole."""
-    connection.execute(
-        insert(history).values(
-            deployment_id=one.deployment_id,
-            device_id=one.device_id,
-            status=one.status,
-            substate=one.substate,
-            time=now,
-            author=author,
-        )
-    )
-    waiting = select(entries.c.device_id).where(
-        entries.c.deployment_id == one.deployment_id, entries.c.status.not_in(FINISHED)
-    )
-    is_waiting = connection.execute(waiting.limit(1)).first() is not None
-    finished = None if is_waiting else func.coalesce(deployments.c.finished, now)
-    connection.execute(update(deployments).where(deployments.c.id == one.deployment_id).values(finished=finished))
-
-
-def history_of(connection: Connection, deployment: str, devices: Collection[str]) -> dict[str, list[Row[Any]]]:
-    found: dict[str, list[Row[Any]]] = {device: [] for device in devices}
-    query = (
-        select(history)
-        .where(history.c.deployment_id == deployment, history.c.device_id.in_(devices))
-        .order_by(history.c.order)
-    )
-    for row in connection.execute(query):
-        found[row.device_id].append(row)
-    return found
-
-
-def save_log(connection: Connection, one: Entry, log: str) -> None:
-    connection.execute(_where_is(one).values(log=log))
-
-
-def log_of(connection: Connection, deployment: str, device: str) -> str | None:
-    query = select(entries.c.log).where(entries.c.deployment_id == deployment, entries.c.device_id == device)
-    return connection.execute(query).scalar_one_or_none()
-
-
-def _where_is(one: Entry) -> Any:
-    return update(entries).where(entries.c.deployment_id == one.deployment_id, entries.c.device_id == one.device_id)
-
-
-_ENTRY_COLUMNS: Sequence[Any] = (
-    *(column for column in entries.c if column.name != "log"),
-    entries.c.log.is_not(None).label("has_log"),
-    deployments.c.order,
-    deployments.c.artifact_name,
-    deployments.c.force,
-)
-
-
-def _entries() -> Select[Any]:
-    return select(*_ENTRY_COLUMNS).join(deployments)
-
-
-def _entry(row: Row[Any]) -> Entry:
-    asked = None if row.asked_device_type is None else Asked(row.asked_device_type, row.asked_artifact_name)
-    return Entry(
-        deployment_id=row.deployment_id,
-        order=row.order,
-        device_id=row.device_id,
-        artifact_name=row.artifact_name,
-        force=row.force,
-        status=Status(row.status),
-        substate=row.substate,
-        created=row.created,
-        started=row.started,
-        finished=row.finished,
-        asked=asked,
-        artifact_id=row.artifact_id,
-        has_log=bool(row.has_log),
-    )
+    match wanted.status:
+        case "finished":
+            return query.where(deployments.c.finished.is_not(None))
+        case "inprogress":
+            return query.where(deployments.c.finished.is_(None), begun.exists())
+        case "pending":
+            return query.where(deployments.c.finished.is_(None), ~begun.exists())
+    return query
 
 
 def _deployment(row: Row[Any]) -> Deployment:
-    return Deployment(row.id, row.name, row.artifact_name, row.force, row.created, row.finished)
+    return Deployment(
+        id=row.id,
+        order=row.order,
+        name=row.name,
+        artifact_name=row.artifact_name,
+        force=row.force,
+        created=row.created,
+        finished=row.finished,
+        target=_target(row.target),
+        plan=_plan(row.plan, read_stamp(row.created)),
+        retries=row.retries,
+        failure_limit=FailureLimit(**row.failure_limit) if row.failure_limit else None,
+        state=State(row.state),
+        reason=row.reason,
+        begun=row.begun,
+        control_map=row.control_map,
+    )
+
+
+def _written_target(target: Target) -> dict[str, Any]:
+    terms = [term.written() for term in target.terms]
+    return {"kind": target.kind, "group": target.group, "terms": terms, "limit": target.limit}
+
+
+def _target(written: Mapping[str, Any]) -> Target:
+    terms = read_terms(written.get("terms") or ())
+    return Target(TargetKind(written["kind"]), written.get("group"), terms, written.get("limit"))
+
+
+def _written_limit(limit: FailureLimit | None) -> dict[str, Any] | None:
+    return {"percent": limit.percent, "count": limit.count, "minimum": limit.minimum} if limit else None
+
+
+def _written_plan(plan: Plan) -> dict[str, Any]:
+    phases = [
+        {
+            "percent": phase.percent,
+            "count": phase.count,
+            "start": stamp(phase.start) if phase.start else None,
+            "delay": phase.delay.total_seconds(),
+            "waits": phase.waits,
+        }
+        for phase in plan.phases
+    ]
+    return {"phases": phases, "size": plan.size, "released": [stamp(one) for one in plan.released]}
+
+
+def _plan(written: Mapping[str, Any], created: datetime) -> Plan:
+    phases = tuple(_phase(one) for one in written["phases"])
+    released = tuple(read_stamp(one) for one in written["released"])
+    return Plan(phases, created, written["size"], released)
+
+
+def _phase(written: Mapping[str, Any]) -> Phase:
+    start = written.get("start")
+    return Phase(
+        percent=written.get("percent"),
+        count=written.get("count"),
+        start=read_stamp(start) if start else None,
+        delay=timedelta(seconds=written.get("delay") or 0),
+        waits=bool(written.get("waits")),
+    )
+
+
+def finish_if_over(connection: Connection, deployment: str, now: str, *, over: bool) -> None:
+    """Note that nothing can come any more, or that something can again; the time of the first end is kept."""
+    statement = update(deployments).where(deployments.c.id == deployment)
+    if over:
+        statement = statement.where(deployments.c.finished.is_(None)).values(finished=now)
+    else:
+        statement = statement.where(deployments.c.finished.is_not(None)).values(finished=None)
+    connection.execute(statement)

@@ -1,67 +1,121 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of devices, their auth sets and what they tell about themselves."""
+"""Rows of devices and their auth sets."""
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from server_stub.domain.devices import NO_AUTH, AuthSet, AuthStatus, Device, device_status
+from server_stub.domain.filters import Order, Term
+from server_stub.domain.inventory import Scope, of_identity
+from server_stub.storage import attributes
 from server_stub.storage.page import Page, rows_of
-from server_stub.storage.schema import attributes, auth_sets, devices
+from server_stub.storage.revisions import Topic, touch
+from server_stub.storage.schema import auth_sets, devices
+from server_stub.storage.search import matching, ordered
 
 
 def create(connection: Connection, identity: str, now: str) -> Device:
-    device = Device(str(uuid.uuid4()), identity, NO_AUTH, now, now, None)
+    device = Device(str(uuid.uuid4()), identity, NO_AUTH, now, now, None, None, None)
     connection.execute(
         insert(devices).values(id=device.id, identity=identity, status=NO_AUTH, created_ts=now, updated_ts=now)
     )
+    attributes.save(connection, device.id, of_identity(identity), Scope.IDENTITY, replace=True)
+    touch(connection, Topic.DEVICES)
     return device
 
 
 def by_identity(connection: Connection, identity: str) -> Device | None:
-    row = connection.execute(_devices().where(devices.c.identity == identity)).one_or_none()
+    row = connection.execute(select(devices).where(devices.c.identity == identity)).one_or_none()
     return None if row is None else _device(row)
 
 
 def by_id(connection: Connection, device: str) -> Device | None:
-    row = connection.execute(_devices().where(devices.c.id == device)).one_or_none()
+    row = connection.execute(select(devices).where(devices.c.id == device)).one_or_none()
     return None if row is None else _device(row)
 
 
-def listed(connection: Connection, status: str | None, page: Page) -> tuple[list[Device], int]:
-    query = _devices().order_by(devices.c.order)
-    if status is not None:
-        query = query.where(devices.c.status == status)
-    rows, total = rows_of(connection, query, page)
+def by_ids(connection: Connection, wanted: Collection[str]) -> dict[str, Device]:
+    rows = connection.execute(select(devices).where(devices.c.id.in_(wanted)))
+    return {row.id: _device(row) for row in rows}
+
+
+def listed(connection: Connection, page: Page, *, status: str | None = None) -> tuple[list[Device], int]:
+    rows, total = rows_of(connection, _with_status(select(devices), status).order_by(devices.c.order), page)
     return [_device(row) for row in rows], total
 
 
-def accepted(connection: Connection) -> tuple[str, ...]:
-    query = select(devices.c.id).where(devices.c.status == AuthStatus.ACCEPTED).order_by(devices.c.order)
-    return tuple(connection.execute(query).scalars())
+def found(
+    connection: Connection, terms: Sequence[Term], orders: Sequence[Order], page: Page
+) -> tuple[list[Device], int]:
+    """A page of the devices that fit all terms, and how many do."""
+    rows, total = rows_of(connection, ordered(matching(select(devices), terms), orders), page)
+    return [_device(row) for row in rows], total
 
 
-def known_among(connection: Connection, wanted: Collection[str]) -> set[str]:
-    return set(connection.execute(select(devices.c.id).where(devices.c.id.in_(wanted))).scalars())
+def among(
+    connection: Connection, ids: Collection[str] | None, statuses: Collection[str] | None, page: Page
+) -> tuple[list[Device], int]:
+    """A page of the devices with these ids and statuses, None: with any."""
+    query = select(devices)
+    query = query if ids is None else query.where(devices.c.id.in_(ids))
+    query = query if statuses is None else query.where(devices.c.status.in_(statuses))
+    rows, total = rows_of(connection, query.order_by(devices.c.order), page)
+    return [_device(row) for row in rows], total
 
 
-def count(connection: Connection, status: str | None) -> int:
-    query = select(func.count()).select_from(devices)
-    if status is not None:
-        query = query.where(devices.c.status == status)
-    return connection.execute(query).scalar_one()
+def fits(connection: Connection, device: str, terms: Sequence[Term]) -> bool:
+    """Whether one device fits all terms."""
+    query = matching(select(devices.c.id).where(devices.c.id == device), terms)
+    return connection.execute(query).first() is not None
+
+
+def count(connection: Connection, status: str | None = None, terms: Sequence[Term] = ()) -> int:
+    query = matching(_with_status(select(func.count()).select_from(devices), status), terms)
+    return int(connection.execute(query).scalar_one())
+
+
+def count_members(connection: Connection, group: str | None) -> int:
+    """How many devices are accepted, in one group or in all."""
+    query = select(func.count()).select_from(devices).where(devices.c.status == AuthStatus.ACCEPTED)
+    return int(connection.execute(query if group is None else query.where(devices.c.group == group)).scalar_one())
+
+
+def pending(connection: Connection, wanted: Sequence[str] | None, most: int) -> dict[str, list[AuthSet]]:
+    """The auth sets of at most so many devices with a key that waits, of these devices or of all."""
+    query = select(auth_sets.c.device_id).where(auth_sets.c.status == AuthStatus.PENDING).distinct().limit(most)
+    if wanted is not None:
+        query = query.where(auth_sets.c.device_id.in_(wanted))
+    sets: dict[str, list[AuthSet]] = {device: [] for device in connection.execute(query).scalars()}
+    for one in auth_sets_of(connection, list(sets)):
+        sets[one.device_id].append(one)
+    return sets
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many devices have each status."""
+    query = select(devices.c.status, func.count().label("number")).group_by(devices.c.status)
+    return {row.status: row.number for row in connection.execute(query)}
 
 
 def remove(connection: Connection, device: str) -> None:
     connection.execute(delete(devices).where(devices.c.id == device))
+    touch(connection, Topic.DEVICES, Topic.ACCESS)
 
 
 def note_check_ins(connection: Connection, seen: Mapping[str, str]) -> None:
-    for device, moment in seen.items():
-        connection.execute(update(devices).where(devices.c.id == device).values(check_in_ts=moment))
+    """When devices last asked; a moment that is not later than what is known is left out."""
+    which = update(devices).where(devices.c.id == bindparam("device"))
+    which = which.where((devices.c.check_in_ts.is_(None)) | (devices.c.check_in_ts < bindparam("moment")))
+    rows = [{"device": device, "moment": moment} for device, moment in seen.items()]
+    connection.execute(which.values(check_in_ts=bindparam("moment")), rows)
+
+
+def note_inventory(connection: Connection, device: str, now: str) -> None:
+    connection.execute(update(devices).where(devices.c.id == device).values(inventory_ts=now))
+    touch(connection, Topic.DEVICES)
 
 
 def auth_sets_of(connection: Connection, wanted: Collection[str]) -> list[AuthSet]:
@@ -71,51 +125,54 @@ def auth_sets_of(connection: Connection, wanted: Collection[str]) -> list[AuthSe
     ]
 
 
+def auth_set_by_id(connection: Connection, wanted: str) -> AuthSet | None:
+    row = connection.execute(select(auth_sets).where(auth_sets.c.id == wanted)).one_or_none()
+    return None if row is None else AuthSet(row.id, row.device_id, row.pubkey, AuthStatus(row.status), row.ts)
+
+
 def is_accepted(connection: Connection, device: str, auth_set: str) -> bool:
     query = select(auth_sets.c.status).where(auth_sets.c.id == auth_set, auth_sets.c.device_id == device)
     return connection.execute(query).scalar_one_or_none() == AuthStatus.ACCEPTED
 
 
-def save_auth_sets(connection: Connection, changed: Iterable[AuthSet], now: str) -> None:
-    """Keep new and changed auth sets, and with them the status of their devices."""
-    touched = set()
+def save_auth_sets(connection: Connection, device: str, changed: Iterable[AuthSet], now: str) -> None:
+    """Keep new and changed auth sets of a device, and with them its status."""
+    known = {one.id: one.status for one in auth_sets_of(connection, [device])}
     for one in changed:
-        touched.add(one.device_id)
-        row = {"id": one.id, "device_id": one.device_id, "pubkey": one.pubkey, "status": one.status, "ts": one.ts}
-        statement = upsert(auth_sets).values(row)
-        connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"status": one.status}))
-    for device in touched:
-        status = device_status(one.status for one in auth_sets_of(connection, [device]))
-        connection.execute(update(devices).where(devices.c.id == device).values(status=status, updated_ts=now))
+        if one.id in known:
+            connection.execute(update(auth_sets).where(auth_sets.c.id == one.id).values(status=one.status))
+        else:
+            row = {"id": one.id, "device_id": device, "pubkey": one.pubkey, "status": one.status, "ts": one.ts}
+            connection.execute(insert(auth_sets).values(row))
+    _settle_status(connection, device, now)
+    touch(connection, Topic.DEVICES)
+    if AuthStatus.ACCEPTED in known.values():
+        touch(connection, Topic.ACCESS)
 
 
-def save_attributes(
-    connection: Connection, device: str, values: Mapping[str, Any], now: str, *, replace_all: bool
-) -> None:
-    if replace_all:
-        connection.execute(delete(attributes).where(attributes.c.device_id == device))
-    for name, value in values.items():
-        statement = upsert(attributes).values(device_id=device, name=name, value=value)
-        connection.execute(statement.on_conflict_do_update(index_elements=["device_id", "name"], set_={"value": value}))
-    connection.execute(update(devices).where(devices.c.id == device).values(inventory_ts=now))
+def remove_auth_set(connection: Connection, device: str, auth_set: str, now: str) -> None:
+    connection.execute(delete(auth_sets).where(auth_sets.c.id == auth_set))
+    _settle_status(connection, device, now)
+    touch(connection, Topic.DEVICES, Topic.ACCESS)
 
 
-def attributes_of(connection: Connection, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {device: {} for device in wanted}
-    query = select(attributes).where(attributes.c.device_id.in_(wanted)).order_by(attributes.c.name)
-    for row in connection.execute(query):
-        found[row.device_id][row.name] = row.value
-    return found
+def _settle_status(connection: Connection, device: str, now: str) -> None:
+    status = device_status(one.status for one in auth_sets_of(connection, [device]))
+    connection.execute(update(devices).where(devices.c.id == device).values(status=status, updated_ts=now))
 
 
-def inventory_times(connection: Connection, wanted: Collection[str]) -> dict[str, str | None]:
-    query = select(devices.c.id, devices.c.inventory_ts).where(devices.c.id.in_(wanted))
-    return {row.id: row.inventory_ts for row in connection.execute(query)}
-
-
-def _devices() -> Select[Any]:
-    return select(devices)
+def _with_status(query: Select[Any], status: str | None) -> Select[Any]:
+    return query if status is None else query.where(devices.c.status == status)
 
 
 def _device(row: Row[Any]) -> Device:
-    return Device(row.id, row.identity, row.status, row.created_ts, row.updated_ts, row.check_in_ts)
+    return Device(
+        row.id,
+        row.identity,
+        row.status,
+        row.created_ts,
+        row.updated_ts,
+        row.check_in_ts,
+        row.inventory_ts,
+        row.group,
+    )

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks too often. Counted in this process alone: several servers each allow as much."""
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from server_stub.domain.limits import Limits
+
+
+class Guards:
+    """Counters of a minute, by device or address."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._counter = FixedWindowRateLimiter(MemoryStorage())
+        self._logins = RateLimitItemPerMinute(limits.logins, namespace="logins")
+        self._introductions = RateLimitItemPerMinute(limits.introductions, namespace="introductions")
+        self._devices = RateLimitItemPerMinute(limits.device_requests, namespace="devices")
+
+    def may_try(self, address: str) -> bool:
+        """Whether one more log-in may fail from this address."""
+        return self._counter.test(self._logins, address)
+
+    def failed(self, address: str) -> None:
+        self._counter.hit(self._logins, address)
+
+    def may_introduce(self, address: str) -> bool:
+        return self._counter.hit(self._introductions, address)
+
+    def may_ask(self, device: str) -> bool:
+        return self._counter.hit(self._devices, device)

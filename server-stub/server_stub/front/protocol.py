@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""uvicorn's HTTP protocol with two bounds of its own: how long and how large a request's head may be."""
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server_stub.domain.limits import Limits
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes connections that begin a request and do not get on with it; `limits` is set by `bounded`."""
+
+    limits: ClassVar[Limits] = Limits()
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._head = 0
+        self._awaits_head = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._awaits_head or self.parser is None:
+            return
+        self._head += len(data)
+        if self._head > self.limits.header:
+            self.send_400_response("The head of the request is too large.")
+        elif self._timer is None:
+            self._watch()
+
+    def on_message_begin(self) -> None:
+        self._awaits_head, self._head = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._awaits_head = False
+        self._unwatch()
+        super().on_headers_complete()
+
+    def _watch(self) -> None:
+        self._timer = self.loop.call_later(self.limits.patience, self._give_up)
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def bounded(limits: Limits) -> type[BoundedProtocol]:
+    """The protocol with the owner's limits."""
+    return type("Bounded", (BoundedProtocol,), {"limits": limits})
