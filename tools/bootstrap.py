@@ -35,7 +35,7 @@ IMAGES = (
     "gcc-aarch64-linux-gnu", "kmod", "libc6-dev", "libssl-dev", "make", "mmdebstrap", "openssl", "patch",
 )  # fmt: skip
 WHEELS = ("libparted-dev", "pkg-config")  # pyparted is compiled here
-TESTS = ("busybox-static", "docker.io", "libubootenv-tool", "mender-artifact")
+TESTS = ("busybox-static", "docker.io", "libubootenv-tool", "mender-artifact", "postgresql")
 APT = ("apt-get", "-o", "DPkg::Lock::Timeout=600", "-o", "APT::Get::Assume-Yes=true")
 
 

@@ -99,16 +99,14 @@ def _add_user(options: argparse.Namespace) -> int:
     except UnicodeDecodeError:
         raise BadInput("The password is not valid text: give it as UTF-8 on standard input.") from None
 
-    from sqlalchemy import URL
-
     from server_stub.clock import now, stamp
     from server_stub.errors import Unprocessable
     from server_stub.home import open_home
     from server_stub.storage import users
-    from server_stub.storage.database import Database, read_url
+    from server_stub.storage.database import Database, read_url, sqlite_at
 
     home = open_home(options.dir)
-    url = read_url(options.database) if options.database else URL.create("sqlite", database=str(home.database))
+    url = read_url(options.database) if options.database else sqlite_at(home.root)
     database = Database(url)
     try:
         with database.writing() as connection:

@@ -20,10 +20,6 @@ class Home:
     root: Path
 
     @property
-    def database(self) -> Path:
-        return self.root / "server.sqlite"
-
-    @property
     def artifacts(self) -> Path:
         return self.root / "artifacts"
 

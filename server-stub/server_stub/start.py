@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from sqlalchemy import URL
 
 from server_stub import app, tls
 from server_stub.clock import now
@@ -26,7 +25,7 @@ from server_stub.home import Home, claim, open_home
 from server_stub.lab.laboratory import Laboratory
 from server_stub.services import Policy, Services
 from server_stub.storage import artifacts, settings
-from server_stub.storage.database import Database, read_url
+from server_stub.storage.database import Database, read_url, sqlite_at
 from server_stub.storage.store import ArtifactStore, Directory
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -42,7 +41,7 @@ def start(options: argparse.Namespace, address: str, port: int, hosts: tuple[str
     home = open_home(options.dir)
     policy = _policy(options)
     with _claimed(home, options.database), _bind(address, port) as listener:
-        url = read_url(options.database) if options.database else URL.create("sqlite", database=str(home.database))
+        url = read_url(options.database) if options.database else sqlite_at(home.root)
         database = Database(url)
         with database.writing() as connection:
             secret = settings.secret(connection, home.former_secret())

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import uuid
@@ -19,6 +18,10 @@ import pytest
 import requests
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+
+from server_stub.storage import settings
+from server_stub.storage.database import Database, read_url, sqlite_at
+from tests.protocol.postgresql import Cluster, cluster
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse"
@@ -48,13 +51,15 @@ class Server:
 
     folder: Path
     options: tuple[str, ...] = ("--laboratory",)
+    database: str | None = None
     process: subprocess.Popen[str] | None = None
     url: str = ""
     ca: str = ""
     http: requests.Session = field(default_factory=requests.Session)
 
     def start(self) -> None:
-        words = ("start", "--dir", str(self.folder), "--json", *self.options)
+        where = ("--database", self.database) if self.database else ()
+        words = ("start", "--dir", str(self.folder), "--json", *where, *self.options)
         self.process = subprocess.Popen(_command(*words), stdout=subprocess.PIPE, text=True, env=_environment())
         assert self.process.stdout is not None
         said = json.loads(self.process.stdout.readline())
@@ -75,9 +80,17 @@ class Server:
 
     def secret(self) -> bytes:
         """The key under every token and link."""
-        with sqlite3.connect(self.folder / "server.sqlite") as database:
-            (kept,) = database.execute("SELECT value FROM settings WHERE key = 'secret'").fetchone()
-        return base64.b64decode(kept)
+        database = Database(read_url(self.database) if self.database else sqlite_at(self.folder))
+        try:
+            with database.reading() as connection:
+                return settings.secret(connection)
+        finally:
+            database.close()
+
+    def add_user(self, name: str, role: str = "admin") -> subprocess.CompletedProcess[str]:
+        where = ("--database", self.database) if self.database else ()
+        words = ("user", "add", name, "--password-stdin", "--role", role, "--dir", str(self.folder), *where)
+        return run_cli(*words, stdin=PASSWORD)
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         return self.http.request(method, self.url + path, timeout=30, **more)
@@ -187,9 +200,24 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(shutil.copytree(prepared, tmp_path_factory.mktemp("lab") / "server"))
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Cluster]:
+    with cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(
+    request: pytest.FixtureRequest, prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server on either database; every test that uses it runs on both."""
+    folder = tmp_path_factory.mktemp("lab") / "server"
+    if request.param == "sqlite":
+        server = Server(shutil.copytree(prepared, folder))
+    else:
+        cluster: Cluster = request.getfixturevalue("databases")
+        server = Server(folder, database=cluster.create(uuid.uuid4().hex))
+        assert server.add_user("operator").returncode == 0
     server.start()
     yield server
     assert server.end(signal.SIGTERM) == 0

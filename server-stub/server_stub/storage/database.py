@@ -9,6 +9,7 @@ never raced.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import re2
@@ -92,6 +93,11 @@ def read_url(text: str) -> URL:
     if backend != "postgresql":
         raise BadInput(f"{backend} is no database of this server: give --database as postgresql://user@host/name.")
     return url.set(drivername="postgresql+psycopg")
+
+
+def sqlite_at(folder: Path) -> URL:
+    """The database of a server's directory."""
+    return URL.create("sqlite", database=str(folder / "server.sqlite"))
 
 
 def _sqlite(url: URL) -> Engine:

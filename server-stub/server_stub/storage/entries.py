@@ -39,7 +39,8 @@ def add_accepted(connection: Connection, deployment: Deployment, group: str | No
     if group is not None:
         chosen = chosen.where(devices.c.group == group)
     names = ["deployment_id", "device_id", "status", "created"]
-    number = connection.execute(insert(entries).from_select(names, chosen)).rowcount
+    statement = insert(entries).from_select(names, chosen).execution_options(preserve_rowcount=True)
+    number = connection.execute(statement).rowcount
     _tally(connection, deployment.id, Status.PENDING, number)
     touch(connection, Topic.WORK)
     return number
