@@ -182,9 +182,15 @@ class Device:
         headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
         return self.server.call(method, path, headers=headers, **more)
 
-    def poll(self, artifact: str = "old", **more: Any) -> requests.Response:
-        asked = {"device_type": DEVICE_TYPE, "artifact_name": artifact}
+    def poll(self, artifact: str = "old", *, provides: dict[str, str] | None = None, **more: Any) -> requests.Response:
+        asked = {"device_type": DEVICE_TYPE, "artifact_name": artifact, **(provides or {})}
         return self.call("POST", f"{DEVICE_DEPLOYMENTS}/next", json=asked, **more)
+
+    def tell(self, **attributes: Any) -> None:
+        """Send the inventory."""
+        told = [{"name": name, "value": value} for name, value in attributes.items()]
+        answer = self.call("PUT", "/api/devices/v1/inventory/device/attributes", json=told)
+        assert answer.status_code == 200, answer.text
 
     def report(self, deployment: str, status: str, **more: str) -> int:
         path = f"{DEVICE_DEPLOYMENTS}/{deployment}/status"
@@ -239,6 +245,20 @@ def new_device(server: Server) -> Callable[..., Device]:
 
 
 @pytest.fixture
+def accepted_device(new_device: Callable[..., Device], operator: Operator) -> Callable[[], Device]:
+    def make() -> Device:
+        made = new_device()
+        order = {"identity_data": made.identity, "pubkey": made.pubkey()}
+        answer = operator.call("POST", DEVICES, json=order)
+        assert answer.status_code == 201, answer.text
+        assert made.authenticate().status_code == 200
+        made.id = answer.headers["Location"].rpartition("/")[2]
+        return made
+
+    return make
+
+
+@pytest.fixture
 def device(new_device: Callable[..., Device], operator: Operator) -> Device:
     """A device that is accepted and has its token."""
     made = new_device()
@@ -256,11 +276,12 @@ def write_artifact(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
 
     folder = tmp_path_factory.mktemp("artifacts")
 
-    def write(name: str, size: int = 20_000, device_type: str = DEVICE_TYPE) -> Path:
+    def write(name: str, size: int = 20_000, device_type: str = DEVICE_TYPE, **more: Any) -> Path:
         image, path = folder / f"{name}.img", folder / f"{uuid.uuid4()}.mender"
         image.write_bytes(os.urandom(size))
         with path.open("wb") as out:
-            write_rootfs_artifact(out, image=image, name=name, device_types=[device_type], compression=Compression.NONE)
+            options = {"device_types": [device_type], "compression": Compression.NONE, **more}
+            write_rootfs_artifact(out, image=image, name=name, **options)
         return path
 
     return write
