@@ -131,7 +131,17 @@ async def _answer_invalid(request: Request, invalid: Exception) -> Response:
 
 async def _answer_http_error(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, HTTPException)
-    return _said(request, problem.status_code, str(problem.detail), problem.headers)
+    headers = dict(problem.headers or {})
+    if problem.status_code == 405 and (methods := _methods_at(request)):
+        headers["Allow"] = ", ".join(methods)
+    return _said(request, problem.status_code, str(problem.detail), headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """What may be asked at this address; the framework itself names only the methods of one of its routes."""
+    template = getattr(request.scope.get("route"), "path", "")
+    described = request.app.openapi()["paths"].get(template, {})
+    return sorted(method.upper() for method in described)
 
 
 async def _answer_nobody(_request: Request, _gone: Exception) -> Response:

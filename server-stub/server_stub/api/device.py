@@ -85,7 +85,7 @@ async def authenticate(
     "/v2/deployments/device/deployments/next", response_model=Answer, response_model_exclude_none=True, responses=_NEXT
 )
 async def next_v2(request: Request, services: ServicesDep, device: Device, asked: NextIn) -> Any:
-    """What the device is to install next."""
+    """What the device is to install next. Where nothing waits for it, that may be said without a look at the body."""
     return await _next(request, services, device, asked.device_provides, control=asked.update_control_map)
 
 

@@ -7,7 +7,7 @@ a body. What a route promises in the OpenAPI description is made from the same w
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPBasic, HTTPBearer
@@ -160,12 +160,13 @@ def tell_page(request: Request, response: Response, page: Page, total: int) -> N
     links = []
     for relation, number in wanted.items():
         query = urlencode([*others, ("page", number), ("per_page", page.size)])
-        links.append(f'<{request.url.path}?{query}>; rel="{relation}"')
+        # What was decoded could end the header.
+        links.append(f'<{quote(request.url.path)}?{query}>; rel="{relation}"')
     response.headers["Link"] = ", ".join(links)
 
 
 def created(location: str) -> Response:
-    return Response(status_code=201, headers={"Location": location})
+    return Response(status_code=201, headers={"Location": quote(location)})
 
 
 CREATED: Mapping[int | str, dict[str, Any]] = {
