@@ -7,12 +7,8 @@ from server_stub.clock import now
 from server_stub.lab.journal import name_device
 from server_stub.services import Services
 
-NEXT = frozenset(
-    {
-        "/api/devices/v1/deployments/device/deployments/next",
-        "/api/devices/v2/deployments/device/deployments/next",
-    }
-)
+_V1, _V2 = (f"/api/devices/v{number}/deployments/device/deployments/next" for number in (1, 2))
+NEXT = frozenset({("POST", _V1), ("GET", _V1), ("POST", _V2)})
 _START = {"type": "http.response.start", "status": 204, "headers": []}
 _END = {"type": "http.response.body", "body": b""}
 
@@ -25,7 +21,8 @@ class Quick:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        device = self._idle(scope) if scope["type"] == "http" and scope["path"] in NEXT else None
+        is_poll = scope["type"] == "http" and (scope["method"], scope["path"]) in NEXT
+        device = self._idle(scope) if is_poll else None
         if device is None:
             await self._app(scope, receive, send)
             return
