@@ -76,6 +76,9 @@ def _parser() -> Parser:
         metavar="SIZE",
         help="such as 500M or 10G, its default",
     )
+    start.add_argument(
+        "--max-payload-size", type=_size, default=DEFAULTS.payload, metavar="SIZE", help="of an artifact when unpacked"
+    )
     start.add_argument("--max-connections", type=_count, default=DEFAULTS.connections, metavar="N")
     start.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     start.set_defaults(run=_start)

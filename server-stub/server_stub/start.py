@@ -64,7 +64,10 @@ def _claimed(home: Home, database: str | None) -> AbstractContextManager[None]:
 
 def _policy(options: argparse.Namespace) -> Policy:
     limits = Limits(
-        artifact=options.max_artifact_size, devices=options.max_devices, connections=options.max_connections
+        artifact=options.max_artifact_size,
+        payload=options.max_payload_size,
+        devices=options.max_devices,
+        connections=options.max_connections,
     )
     try:
         pems = [path.read_bytes() for path in options.artifact_key]

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import requests
@@ -57,10 +57,11 @@ class Server:
     ca: str = ""
     http: requests.Session = field(default_factory=requests.Session)
 
-    def start(self) -> None:
+    def start(self, stderr: IO[str] | None = None) -> None:
         where = ("--database", self.database) if self.database else ()
         words = ("start", "--dir", str(self.folder), "--json", *where, *self.options)
-        self.process = subprocess.Popen(_command(*words), stdout=subprocess.PIPE, text=True, env=_environment())
+        command = _command(*words)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=_environment())
         assert self.process.stdout is not None
         said = json.loads(self.process.stdout.readline())
         assert said["pid"] == self.process.pid

@@ -18,7 +18,8 @@ from server_stub.domain import tokens
 from server_stub.domain.deployments import Status
 from server_stub.domain.tokens import UserBearer
 from server_stub.domain.users import Role
-from server_stub.errors import Forbidden, Unauthorized
+from server_stub.errors import Forbidden, TooMany, Unauthorized
+from server_stub.front.guards import TOO_OFTEN
 from server_stub.lab.journal import name_device
 from server_stub.recent import Session
 from server_stub.services import Services
@@ -100,6 +101,8 @@ async def _device(request: Request, services: ServicesDep, _: Annotated[object, 
         device = bearer.device
         services.recent.remember(header, Session(device, bearer.expires.timestamp(), revision))
     name_device(request.scope, device)
+    if not services.guards.may_ask(device):
+        raise TooMany(TOO_OFTEN)
     return device
 
 

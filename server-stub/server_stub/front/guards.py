@@ -7,6 +7,8 @@ from limits.strategies import FixedWindowRateLimiter
 
 from server_stub.domain.limits import Limits
 
+TOO_OFTEN = "The device asks too often: come back in a while."
+
 
 class Guards:
     """Counters of a minute, by device or address."""

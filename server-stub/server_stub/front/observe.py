@@ -35,7 +35,8 @@ class Observe:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], (b"x-men-requestid", request_id.encode())]}
+                own = [(b"x-men-requestid", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+                message = {**message, "headers": [*message["headers"], *own]}
             else:
                 size += len(message.get("body", b""))
             await send(message)

@@ -4,6 +4,9 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server_stub.clock import now
+from server_stub.errors import TooMany
+from server_stub.front.bounds import refuse
+from server_stub.front.guards import TOO_OFTEN
 from server_stub.lab.journal import name_device
 from server_stub.services import Services
 
@@ -27,6 +30,9 @@ class Quick:
             await self._app(scope, receive, send)
             return
         name_device(scope, device)
+        if not self._services.guards.may_ask(device):
+            await refuse(send, TooMany(TOO_OFTEN), scope)
+            return
         self._services.check_in(device)
         self._services.metrics.idle_polls.inc()
         await send(_START)
@@ -39,6 +45,5 @@ class Quick:
                 device = recent.device_of(value.decode("latin-1"), moment)
                 if device is None or not recent.is_idle(device, moment):
                     return None
-                # Who asks too often is told so on the long way.
-                return device if self._services.guards.may_ask(device) else None
+                return device
         return None

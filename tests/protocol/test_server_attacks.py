@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a stranger, a device or an operator's own file may try: none of it gets anywhere, and the server goes on."""
+
+import gzip
+import io
+import json
+import shutil
+import signal
+import socket
+import ssl
+import tarfile
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server_stub.domain import tokens
+from tests.protocol.conftest import (
+    ARTIFACTS,
+    DEPLOYMENTS,
+    DEVICE_DEPLOYMENTS,
+    DEVICES,
+    MANAGEMENT,
+    PASSWORD,
+    Device,
+    Operator,
+    Server,
+)
+from updater.artifact import write_module_artifact
+
+
+@pytest.fixture(scope="module", autouse=True)
+def artifact(operator: Operator, write_artifact: Callable[..., Path]) -> None:
+    assert operator.upload(write_artifact("new")).status_code == 201
+
+
+def raw(server: Server, *pieces: bytes, patience: float = 20) -> bytes:
+    """What the server says to these bytes, until it closes the connection or has said one answer."""
+    context = ssl.create_default_context(cafile=server.ca)
+    port = int(server.url.rpartition(":")[2])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=patience) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+    ):
+        try:
+            for piece in pieces:
+                secured.sendall(piece)
+            return secured.recv(65536)
+        except (ConnectionError, ssl.SSLError):
+            return b""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/artifacts/download/..%2f..%2ftls%2fca.key",
+        "/artifacts/download/../../tls/ca.key",
+        "/artifacts/download/%2e%2e/%2e%2e/server.sqlite",
+        "/static/../server.sqlite",
+        "/ui/static/..%2f..%2f..%2fserver.sqlite",
+        "//etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+    ],
+)
+def test_no_path_leads_to_a_file(path: str, server: Server):
+    answer = raw(server, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    status = int(answer.split()[1])
+    assert status in (400, 401, 403, 404), answer
+    assert b"PRIVATE KEY" not in answer
+    assert b"SQLite" not in answer
+
+
+def test_what_a_client_sends_never_becomes_a_header(device: Device, operator: Operator):
+    evil = "x%0d%0aSet-Cookie:%20a=b"
+    for path in (f"{DEPLOYMENTS}/devices/{evil}", f"{MANAGEMENT}/inventory/devices?group={evil}"):
+        answer = operator.call("GET", path)
+        assert answer.status_code == 200
+        assert "Set-Cookie" not in answer.headers
+    made = operator.call("POST", f"{MANAGEMENT}/useradm/users", json={"name": "é", "password": PASSWORD})
+    assert (made.status_code, made.headers["Location"].rpartition("/")[2]) == (201, "%C3%A9")
+    operator.deploy("new", device.id)
+    told = device.poll(headers={"Host": 'x"><script>'})
+    assert told.status_code in (200, 400)
+    assert "<script>" not in told.text
+
+
+def test_a_device_sees_and_changes_nothing_of_another(accepted_device: Callable[[], Device], operator: Operator):
+    mine, other = accepted_device(), accepted_device()
+    deployment = operator.deploy("new", other.id)
+    link = other.poll().json()["artifact"]["source"]["uri"]
+    assert mine.poll().status_code == 204
+    assert mine.report(deployment, "failure") == 404
+    line = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "message": "mine"}
+    assert mine.call("PUT", f"{DEVICE_DEPLOYMENTS}/{deployment}/log", json={"messages": [line]}).status_code == 404
+    assert operator.part(deployment, other.id)["history"] == []
+    # A link belongs to who was given it: with another's name in it, it is no link.
+    path, _, token = link.removeprefix(mine.server.url).partition("?token=")
+    forged = token.replace(other.id, mine.id)
+    assert mine.server.call("GET", f"{path}?token={forged}").status_code == 403
+    for method, route in [("GET", DEVICES), ("GET", ARTIFACTS), ("DELETE", f"{DEVICES}/{other.id}")]:
+        assert mine.call(method, route).status_code == 401
+
+
+def test_a_json_that_is_too_deep_too_long_or_too_much_is_refused(device: Device, operator: Operator):
+    path = "/api/devices/v1/inventory/device/attributes"
+    bodies: dict[str, bytes] = {
+        "deep": b"[" * 200_000,
+        "deep objects": b'{"a":' * 100_000,
+        "many": json.dumps([{"name": str(number), "value": ""} for number in range(1001)]).encode(),
+        "long name": json.dumps([{"name": "n" * 600, "value": ""}]).encode(),
+        "huge number": b'[{"name": "n", "value": ' + b"9" * 5000 + b"}]",
+        "infinite": b'[{"name": "n", "value": Infinity}]',
+        "no text": b'[{"name": "n", "value": "\xff\xfe"}]',
+        "lone surrogate": b'[{"name": "n", "value": "\\ud800"}]',
+        "nul": b'[{"name": "n", "value": "a\\u0000b"}]',
+    }
+    for what, body in bodies.items():
+        answer = device.call("PUT", path, data=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400, (what, answer.text[:200])
+        assert answer.json()["error"], what
+    assert device.call("PUT", path, data=b" " * (1 << 21)).status_code == 413
+    assert operator.call("POST", DEPLOYMENTS, data=b"[" * 100_000).status_code == 400
+    assert device.poll().status_code == 204
+
+
+def test_a_log_is_kept_whatever_it_holds(device: Device, operator: Operator):
+    deployment = operator.deploy("new", device.id)
+    line = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "message": "a\0b<script>\x1b[31m"}
+    assert device.call("PUT", f"{DEVICE_DEPLOYMENTS}/{deployment}/log", json={"messages": [line]}).status_code == 204
+    answer = operator.call("GET", f"{DEPLOYMENTS}/{deployment}/devices/{device.id}/log")
+    assert "a\N{REPLACEMENT CHARACTER}b<script>" in answer.text
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Path:
+    """A small artifact of a large nothing: 7 GiB of it are announced."""
+    content, path = tmp_path / "content", tmp_path / "bomb.mender"
+    content.write_bytes(b"x" * 10_000)
+    with path.open("wb") as out:
+        write_module_artifact(
+            out, payload_type="single-file", files=[content], name="bomb", device_types=["qemu-board"]
+        )
+    with tarfile.open(path) as outer:
+        members = [(one.name, outer.extractfile(one).read()) for one in outer.getmembers()]  # type: ignore[union-attr]
+    inner = io.BytesIO()
+    with gzip.GzipFile(fileobj=inner, mode="wb") as packed:
+        head = tarfile.TarInfo("content")
+        head.size = 7 << 30
+        packed.write(head.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(64):
+            packed.write(bytes(1 << 20))
+    with tarfile.open(path, "w") as outer:
+        for name, data in members:
+            kept = inner.getvalue() if name.startswith("data/") else data
+            entry = tarfile.TarInfo(name)
+            entry.size = len(kept)
+            outer.addfile(entry, io.BytesIO(kept))
+    return path
+
+
+def test_a_payload_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(
+    bomb: Path, prepared: Path, tmp_path: Path
+):
+    server = Server(shutil.copytree(prepared, tmp_path / "server"), ("--max-payload-size", "1G"))
+    server.start()
+    operator = Operator(server, tokens.for_local(server.secret(), datetime.now(UTC)))
+    answer = operator.upload(bomb)
+    assert answer.status_code == 413, answer.text
+    assert "unpacked" in answer.json()["error"]
+    assert server.end(signal.SIGTERM) == 0
+    assert list((server.folder / "artifacts").iterdir()) == []
+
+
+def test_a_header_that_unpacks_to_too_much_is_refused(operator: Operator, tmp_path: Path, write_artifact: Any):
+    path = tmp_path / "bomb.mender"
+    header = gzip.compress(bytes(200 << 20))
+    with tarfile.open(write_artifact("head-bomb")) as source, tarfile.open(path, "w") as outer:
+        for one in source.getmembers():
+            data = source.extractfile(one).read()  # type: ignore[union-attr]
+            if one.name.startswith("header.tar"):
+                one, data = tarfile.TarInfo("header.tar.gz"), header
+                one.size = len(data)
+            outer.addfile(one, io.BytesIO(data))
+    assert operator.upload(path).status_code == 400
+
+
+def test_a_head_without_end_is_cut_off(server: Server):
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n"
+    said = raw(server, head, *(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(200)))
+    assert said.startswith(b"HTTP/1.1 4") or said == b""
+    assert server.call("GET", "/healthz").status_code == 200
+
+
+def test_who_sends_slowly_holds_up_nobody(server: Server, device: Device):
+    """Many begin a request and do not end it; others are served all the while."""
+    context = ssl.create_default_context(cafile=server.ca)
+    port = int(server.url.rpartition(":")[2])
+    slow = []
+    for _ in range(50):
+        plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+        secured = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        secured.sendall(b"POST /api/devices/v1/authentication/auth_requests HTTP/1.1\r\nHost: x\r\n")
+        secured.sendall(b"Content-Length: 1000\r\n\r\n{" if len(slow) % 2 else b"X-A: ")
+        slow.append(secured)
+    try:
+        assert [device.poll().status_code for _ in range(20)] == [204] * 20
+    finally:
+        for one in slow:
+            one.close()
+
+
+def test_who_reads_slowly_holds_up_nobody(
+    server: Server, operator: Operator, device: Device, write_artifact: Callable[..., Path]
+):
+    name = uuid.uuid4().hex
+    assert operator.upload(write_artifact(name, size=30_000_000)).status_code == 201
+    operator.deploy(name, device.id)
+    link = device.poll().json()["artifact"]["source"]["uri"].removeprefix(server.url)
+    streams = [server.http.get(server.url + link, stream=True, timeout=20) for _ in range(8)]
+    try:
+        assert all(len(one.raw.read(1000)) == 1000 for one in streams)
+        assert [device.poll().status_code for _ in range(20)] == [200] * 20
+    finally:
+        for one in streams:
+            one.close()
+
+
+def test_too_many_questions_are_too_many(accepted_device: Callable[[], Device]):
+    device = accepted_device()
+    codes = [device.poll().status_code for _ in range(605)]
+    assert codes[:595] == [204] * 595
+    assert codes[-1] == 429
+    assert device.poll().headers["Retry-After"]
+
+
+def test_secrets_are_not_in_the_log(prepared: Path, tmp_path: Path, write_artifact: Callable[..., Path]):
+    server = Server(shutil.copytree(prepared, tmp_path / "server"))
+    log = (tmp_path / "log").open("w+")
+    server.start(stderr=log)
+    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
+    operator = Operator(server, answer.text)
+    device = Device.preauthorized(operator)
+    assert operator.upload(write_artifact("new")).status_code == 201
+    operator.deploy("new", device.id)
+    link = device.poll().json()["artifact"]["source"]["uri"].removeprefix(server.url)
+    assert server.call("GET", link).status_code == 200
+    assert (
+        server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", "guessed wrong")).status_code == 401
+    )
+    assert server.end(signal.SIGTERM) == 0
+    log.seek(0)
+    said = log.read()
+    log.close()
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {line.get("path") for line in lines} >= {
+        f"{MANAGEMENT}/useradm/auth/login",
+        ARTIFACTS,
+        link.partition("?")[0],
+    }
+    for secret in (PASSWORD, "guessed wrong", operator.token, device.token, link.partition("token=")[2], "Basic "):
+        assert secret not in said
