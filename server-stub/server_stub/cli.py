@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
+from server_stub import operate
 from server_stub.domain.limits import Limits
 from server_stub.errors import BadInput, ServerError
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="bootproof server", description="An update server for a laboratory, in one process.")
+    parser = Parser(prog="bootproof server", description="An update server in one process, and commands for it.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     start = commands.add_parser("start", help="run the server in the foreground")
     start.add_argument("--dir", type=Path, required=True, help="the server's directory, made at first start")
@@ -90,6 +91,7 @@ def _parser() -> Parser:
     add.add_argument("--dir", type=Path, required=True, help="the server's directory")
     add.add_argument("--database", metavar="URL", help="the server's database, if it is not in the directory")
     add.set_defaults(run=_add_user)
+    operate.add(commands)
     return parser
 
 

@@ -34,14 +34,14 @@ DEVICE_DEPLOYMENTS = "/api/devices/v1/deployments/device/deployments"
 
 
 def run_cli(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(_command(*words), input=stdin, capture_output=True, text=True, env=_environment(), timeout=60)
+    return subprocess.run(command(*words), input=stdin, capture_output=True, text=True, env=environment(), timeout=60)
 
 
-def _command(*words: str) -> list[str]:
+def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "server_stub", *words]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server-stub")])}
 
 
@@ -60,8 +60,8 @@ class Server:
     def start(self, stderr: IO[str] | None = None) -> None:
         where = ("--database", self.database) if self.database else ()
         words = ("start", "--dir", str(self.folder), "--json", *where, *self.options)
-        command = _command(*words)
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=_environment())
+        pipes = {"stdout": subprocess.PIPE, "stderr": stderr}
+        self.process = subprocess.Popen(command(*words), **pipes, text=True, env=environment())
         assert self.process.stdout is not None
         said = json.loads(self.process.stdout.readline())
         assert said["pid"] == self.process.pid

@@ -34,6 +34,12 @@ def test_a_phase_opens_after_the_delay_of_the_one_before():
     assert [made.current(BEGIN + hours * HOUR) for hours in (-1, 0, 1, 3)] == [None, 0, 1, 2]
 
 
+def test_what_the_phases_leave_over_comes_after_them():
+    made = plan(Phase(percent=10, delay=HOUR))
+    assert [made.quota(BEGIN + hours * HOUR) for hours in (0, 0.9, 1)] == [1, 1, math.inf]
+    assert len(plan(Phase(percent=40), Phase(percent=60)).phases) == 2
+
+
 def test_a_start_counts_more_than_a_delay():
     made = plan(Phase(count=2, start=BEGIN + HOUR, delay=HOUR), Phase(start=BEGIN + 9 * HOUR))
     assert [made.quota(BEGIN + hours * HOUR) for hours in (0, 1, 2, 8.9, 9)] == [0, 2, 2, 2, math.inf]

@@ -119,5 +119,7 @@ def check_phases(phases: Sequence[Phase]) -> tuple[Phase, ...]:
     if starts != sorted(starts):
         raise Malformed("A phase starts before the one that comes before it.")
     last = phases[-1]
-    # The last phase has room for all that are left, so that nobody is forgotten by a sum below 100.
-    return (*phases[:-1], Phase(None, None, last.start, last.delay, last.waits))
+    if sum(one.percent or 0 for one in phases) == 100 and last.percent is not None:
+        # Rounding must not leave anybody behind.
+        return (*phases[:-1], Phase(None, None, last.start, last.delay, last.waits))
+    return tuple(phases) if last.percent is None and last.count is None else (*phases, Phase())

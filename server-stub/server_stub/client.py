@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server as its operator's commands reach it: over the management API, wherever it runs."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests_toolbelt import MultipartEncoder
+
+from server_stub.clock import now
+from server_stub.domain import tokens
+from server_stub.errors import BadInput, HostProblem
+from server_stub.home import Home
+from server_stub.storage import settings
+from server_stub.storage.database import Database, read_url, sqlite_at
+
+TOKEN_VARIABLE = "BOOTPROOF_TOKEN"
+# Seconds to wait for an answer; an upload takes as long as it takes.
+PATIENCE = 60
+MANAGEMENT = "/api/management/v1"
+DEVICES = "/api/management/v2/devauth/devices"
+ARTIFACTS = f"{MANAGEMENT}/deployments/artifacts"
+DEPLOYMENTS = f"{MANAGEMENT}/deployments/deployments"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Raises (from every call) BadInput for what the server refuses, HostProblem when it does not answer."""
+
+    url: str
+    http: requests.Session
+
+    def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        try:
+            answer = self.http.request(method, self.url + path, timeout=PATIENCE, **more)
+        except requests.RequestException as problem:
+            raise HostProblem(f"The server at {self.url} does not answer ({_reason(problem)}).") from None
+        if not answer.ok:
+            raise BadInput(_sentence(answer))
+        return answer
+
+    def accept(self, devices: list[str] | None) -> list[str]:
+        """Accept these devices, or all that wait; those that were accepted."""
+        body = {"devices": devices} if devices is not None else {}
+        accepted: list[str] = []
+        while some := self.call("POST", f"{DEVICES}/accept", json=body).json()["accepted"]:
+            accepted += some
+        return accepted
+
+    def upload(self, path: Path, description: str) -> dict[str, Any]:
+        """Bring an artifact; what the server says of it."""
+        try:
+            with path.open("rb") as file:
+                # Sent while it is read: an artifact may be larger than this machine's memory.
+                parts = {"description": description, "artifact": (path.name, file, "application/octet-stream")}
+                body = MultipartEncoder(parts)
+                kind = {"Content-Type": body.content_type}
+                location = self.call("POST", ARTIFACTS, data=body, headers=kind).headers["Location"]
+        except OSError as problem:
+            raise BadInput(f"{path} cannot be read ({problem.strerror}).") from None
+        found: dict[str, Any] = self.call("GET", location).json()
+        return found
+
+    def deploy(self, order: dict[str, Any]) -> str:
+        return self.call("POST", DEPLOYMENTS, json=order).headers["Location"].rpartition("/")[2]
+
+    def deployment(self, deployment: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("GET", f"{DEPLOYMENTS}/{deployment}").json()
+        return found
+
+    def parts(self, deployment: str) -> Iterator[dict[str, Any]]:
+        """The devices of a deployment, page by page."""
+        page = 1
+        while found := self.call("GET", f"{DEPLOYMENTS}/{deployment}/devices?per_page=500&page={page}").json():
+            yield from found
+            page += 1
+
+
+def beside(directory: Path, database: str | None) -> Client:
+    """The server that runs on a directory, for who owns that: its key is all the permission there is."""
+    home = Home(directory.absolute())
+    try:
+        told = json.loads(home.address.read_text())
+    except FileNotFoundError:
+        raise BadInput(f"No server has run on {directory}: start one, or give --server.") from None
+    except (OSError, ValueError):
+        raise HostProblem(f"{home.address} cannot be read: start the server again.") from None
+    kept = Database(read_url(database) if database else sqlite_at(home.root))
+    try:
+        with kept.reading() as connection:
+            token = tokens.for_local(settings.secret(connection), now())
+    finally:
+        kept.close()
+    return connect(told["url"], Path(told["ca"]) if told["ca"] else None, token)
+
+
+def elsewhere(url: str, ca: Path | None, token_file: Path | None) -> Client:
+    """A server by its address, with a token from a file or the environment."""
+    try:
+        token = token_file.read_text().strip() if token_file else os.environ.get(TOKEN_VARIABLE, "")
+    except OSError as problem:
+        raise BadInput(f"{token_file} cannot be read ({problem.strerror}).") from None
+    if not token:
+        raise BadInput(f"The server wants a token: give --token-file, or set {TOKEN_VARIABLE}.")
+    if ca is not None and not ca.is_file():
+        raise BadInput(f"{ca} is no file: give --ca the certificate authority of the server.")
+    return connect(url.rstrip("/"), ca, token)
+
+
+def connect(url: str, ca: Path | None, token: str) -> Client:
+    http = requests.Session()
+    http.headers["Authorization"] = f"Bearer {token}"
+    # Neither a proxy nor a .netrc of the environment may come between.
+    http.trust_env = False
+    http.verify = str(ca) if ca else True
+    return Client(url, http)
+
+
+def _sentence(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"The server answers {answer.status_code} {answer.reason}."
+
+
+def _reason(problem: requests.RequestException) -> str:
+    if isinstance(problem, requests.exceptions.SSLError):
+        return "its certificate is not one that is trusted here: give --ca"
+    if isinstance(problem, requests.Timeout):
+        return "no answer in time"
+    return "no connection"
