@@ -20,6 +20,15 @@ MENDER = ("mender-client", "libglib2.0-0", "liblzma5", "libpcre2-8-0", "libffi8"
 TOOLS = ("gzip", "coreutils", "libacl1", "libattr1", "libgmp10")
 PROGRAMS = ("usr/bin/mender", "bin/gzip", "bin/dd", "usr/bin/sha256sum", "usr/bin/tee")
 
+# For this machine, and the scripts that the package leaves to its users to put where they belong.
+HOST_TOOLS = ("mender-client", "mender-cli")
+EXAMPLES = {
+    "mender-device-identity": "identity",
+    "mender-inventory-hostinfo": "inventory",
+    "mender-inventory-os": "inventory",
+    "mender-inventory-update-modules": "inventory",
+}
+
 
 @dataclass(frozen=True)
 class MenderClient(Stage):
@@ -48,3 +57,40 @@ class MenderClient(Stage):
                         shutil.copy(tree / program, into / "bin")
                 for module in tree.glob("usr/share/mender/modules/v3/*"):
                     shutil.copy(module, into / "modules")
+
+
+@dataclass(frozen=True)
+class MenderTools(Stage):
+    """Makes `bin/mender`, `bin/mender-cli`, `lib/*` and `share/mender` for this machine, as Debian ships them."""
+
+    name: ClassVar[str] = "mender-tools"
+    says: ClassVar[str] = "Fetching Debian's mender-client and mender-cli"
+    code: ClassVar[tuple[str, ...]] = ()
+
+    def inputs(self) -> dict[str, Any]:
+        return {"packages": HOST_TOOLS, "libraries": MENDER[1:], "examples": EXAMPLES, "arch": _host_architecture()}
+
+    def build(self, into: Path, _: Workshop) -> None:
+        for folder in ("bin", "lib", "share"):
+            (into / folder).mkdir()
+        with tempfile.TemporaryDirectory() as scratch:
+            for package in (*HOST_TOOLS, *MENDER[1:]):
+                # The machine's own lists and keys; the files stay out of its caches.
+                run(["apt-get", "-o", "APT::Sandbox::User=", "download", "-q", package], cwd=Path(scratch))
+            tree = Path(scratch, "tree")
+            for archive in Path(scratch).glob("*.deb"):
+                run(["dpkg-deb", "--extract", archive, tree])
+            for library in tree.rglob("*.so.*"):
+                shutil.copyfile(library.resolve(), into / "lib" / library.name)
+            for program in ("mender", "mender-cli"):
+                shutil.copy(tree / "usr/bin" / program, into / "bin")
+            shutil.copytree(tree / "usr/share/mender", into / "share/mender")
+            for name, folder in EXAMPLES.items():
+                script = into / "share/mender" / folder / name
+                script.parent.mkdir(exist_ok=True)
+                shutil.copyfile(tree / "usr/share/doc/mender-client/examples" / name, script)
+                script.chmod(0o755)
+
+
+def _host_architecture() -> str:
+    return run(["dpkg", "--print-architecture"]).strip()
