@@ -48,10 +48,14 @@ class Database:
                 migrate(connection)
                 revisions.prepare(connection)
         except SQLAlchemyError as problem:
+            self.close()
             said = problem.orig if isinstance(problem, DBAPIError) else problem
             raise HostProblem(
                 f"{url.render_as_string()} cannot be opened as the server's database ({str(said).splitlines()[0]})."
             ) from None
+        except HostProblem:
+            self.close()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
