@@ -35,7 +35,7 @@ CONNECTIONS = 50
 ROUNDS = 3
 FILE_BYTES = 1_000_000_000
 NGINX = """
-worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/errors;
+user root; worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/errors;
 events {{ worker_connections 4096; }}
 http {{
     access_log off; sendfile on; keepalive_requests 100000000;

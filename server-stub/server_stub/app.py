@@ -102,10 +102,10 @@ class Front:
 
 
 def _layers(app: ASGIApp, services: Services) -> ASGIApp:
-    layered: ASGIApp = Quick(Bounds(app, services), services)
+    layered: ASGIApp = Quick(Observe(Bounds(app, services), services), services)
     if services.laboratory is not None:
         layered = JournalKeeper(layered, services.laboratory.journal)
-    return Observe(layered, services)
+    return layered
 
 
 def _said(request: Request, status: int, sentence: str, headers: Any = None) -> Response:

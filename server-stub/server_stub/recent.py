@@ -8,6 +8,7 @@ number of devices is bounded: a larger fleet costs no more memory, only more loo
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from server_stub.storage.revisions import Topic
@@ -61,7 +62,7 @@ class Recent:
         self.revisions = dict(revisions)
         self._sessions: Bounded[str, Session] = Bounded(MOST_DEVICES)
         self._idle: Bounded[str, Idle] = Bounded(MOST_DEVICES)
-        self._check_ins: dict[str, str] = {}
+        self._check_ins: dict[str, datetime] = {}
 
     def learn(self, new: Mapping[Topic, int]) -> set[Topic]:
         """Take newer revisions; the topics that have one."""
@@ -90,19 +91,19 @@ class Recent:
         """What the device has said of itself may change what is for it."""
         self._idle.drop(device)
 
-    def check_in(self, device: str, moment: str) -> None:
+    def check_in(self, device: str, moment: datetime) -> None:
         self._check_ins[device] = moment
 
-    def checked_in(self, device: str) -> str | None:
+    def checked_in(self, device: str) -> datetime | None:
         """When the device last asked this process, if that is not written down yet."""
         return self._check_ins.get(device)
 
-    def take_check_ins(self) -> dict[str, str]:
+    def take_check_ins(self) -> dict[str, datetime]:
         """What is to be written down; from now on somebody else's to remember until it is."""
         taken, self._check_ins = self._check_ins, {}
         return taken
 
-    def put_back(self, check_ins: Mapping[str, str]) -> None:
+    def put_back(self, check_ins: Mapping[str, datetime]) -> None:
         self._check_ins = {**check_ins, **self._check_ins}
 
     @property

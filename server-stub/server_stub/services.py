@@ -89,18 +89,26 @@ class Services:
 
         return await anyio.to_thread.run_sync(run, limiter=self._readers)
 
+    async def glance(self, job: Callable[[Connection], Result]) -> Result:
+        """The same for a few rows by their keys: on SQLite at once, since a thread would take four times as long."""
+        if self.database.is_shared:
+            return await self.read(job)
+        with self.database.reading() as connection:
+            return job(connection)
+
     async def write(self, job: Callable[[Connection], Result]) -> Result:
         """The job's result once it is durable (storage.writer)."""
         return await self.writer.write(job)
 
     def check_in(self, device: str) -> None:
         """Note that a device has asked; written down a little later."""
-        self.recent.check_in(device, stamp(now()))
+        self.recent.check_in(device, now())
 
     async def note_check_ins(self) -> None:
         while taken := self.recent.take_check_ins():
+            seen = {device: stamp(moment) for device, moment in taken.items()}
             try:
-                await self.write(partial(devices.note_check_ins, seen=taken))
+                await self.write(partial(devices.note_check_ins, seen=seen))
             except Exception:
                 self.recent.put_back(taken)
                 raise

@@ -28,13 +28,12 @@ from server_stub.domain.deployments import Asked
 from server_stub.domain.devices import AuthStatus, read_introduction
 from server_stub.domain.inventory import Attribute, Scope
 from server_stub.errors import Conflict, NotFound, Unauthorized
+from server_stub.front.quick import rest
 from server_stub.jobs import access, polls
-from server_stub.jobs.polls import Given, Nothing
+from server_stub.jobs.polls import Given
 from server_stub.lab.journal import name_device
-from server_stub.recent import LONGEST_IDLE, Idle
 from server_stub.services import Services
 from server_stub.storage import attributes, deployments, devices, entries
-from server_stub.storage.revisions import Topic
 
 routes = router("/api/devices", "device", 401)
 _DEPLOYMENTS = "/v1/deployments/device/deployments"
@@ -63,7 +62,7 @@ async def authenticate(
     """Introduce a device by its identity and key; a token, if the key is accepted."""
     asked = read_introduction(await request.body(), signature)
     moment = now()
-    admission = await services.read(partial(access.known, request=asked))
+    admission = await services.glance(partial(access.known, request=asked))
     if admission is None:
         admission = await services.write(
             partial(
@@ -111,18 +110,15 @@ async def next_v1_by_query(
 async def _next(request: Request, services: Services, device: str, provides: Provides, *, control: bool = False) -> Any:
     moment = now()
     services.check_in(device)
-    revision = services.recent.revisions[Topic.WORK]
-    found: Given | Nothing | None = await services.read(partial(polls.idle, device=device, now=moment))
-    if found is None:
-        asked = Asked(provides.device_type, provides.artifact_name)
-        told = provides.texts()
-        found = await services.write(partial(polls.poll, device=device, asked=asked, provides=told, now=moment))
+    if await services.glance(partial(rest, services, device, moment)):
+        return Response(status_code=204)
+    asked = Asked(provides.device_type, provides.artifact_name)
+    told = provides.texts()
+    found = await services.write(partial(polls.poll, device=device, asked=asked, provides=told, now=moment))
     if isinstance(found, Given):
         return _instructions(request, services, found, device, control=control)
     if found.refusal:
         raise Conflict(found.refusal)
-    until = moment.timestamp() + LONGEST_IDLE
-    services.recent.rest(device, Idle(min(until, found.until.timestamp()) if found.until else until, revision))
     return Response(status_code=204)
 
 

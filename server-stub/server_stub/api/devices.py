@@ -236,4 +236,5 @@ def shown(link: Connection, services: Services, found: Sequence[Device]) -> list
 
 def last_seen(services: Services, device: Device) -> str | None:
     """When a device last asked: what is written down, or what is not yet."""
-    return services.recent.checked_in(device.id) or device.check_in_ts
+    lately = services.recent.checked_in(device.id)
+    return stamp(lately) if lately else device.check_in_ts

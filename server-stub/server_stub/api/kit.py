@@ -13,19 +13,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPBasic, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from server_stub.clock import now
 from server_stub.domain import tokens
 from server_stub.domain.deployments import Status
 from server_stub.domain.tokens import UserBearer
 from server_stub.domain.users import Role
 from server_stub.errors import Forbidden, TooMany, Unauthorized
 from server_stub.front.guards import TOO_OFTEN
+from server_stub.front.quick import bearer_of
 from server_stub.lab.journal import name_device
-from server_stub.recent import Session
 from server_stub.services import Services
-from server_stub.storage import devices, users
+from server_stub.storage import users
 from server_stub.storage.page import Page
-from server_stub.storage.revisions import Topic
 
 LONGEST_PAGE = 500
 COOKIE = "bootproof_token"
@@ -90,16 +88,7 @@ basic_scheme = HTTPBasic(scheme_name="password", auto_error=False)
 
 async def _device(request: Request, services: ServicesDep, _: Annotated[object, Depends(_device_scheme)]) -> str:
     """The id of the device that asks; its token counts as long as its key is accepted."""
-    moment = now()
-    header = request.headers.get("authorization", "")
-    device = services.recent.device_of(header, moment.timestamp())
-    if device is None:
-        bearer = tokens.read_device(services.secret, header)
-        revision = services.recent.revisions[Topic.ACCESS]
-        if not await services.read(lambda link: devices.is_accepted(link, bearer.device, bearer.auth_set)):
-            raise Unauthorized("The device is no longer accepted: it must ask for a new token.")
-        device = bearer.device
-        services.recent.remember(header, Session(device, bearer.expires.timestamp(), revision))
+    device = await bearer_of(services, request.headers.get("authorization", ""))
     name_device(request.scope, device)
     if not services.guards.may_ask(device):
         raise TooMany(TOO_OFTEN)
