@@ -103,7 +103,7 @@ def decommission(connection: Connection, device: str, now: str) -> None:
     """Forget a device; its parts in deployments end, and are kept."""
     if devices.by_id(connection, device) is None:
         raise NotFound("There is no such device.")
-    for entry in entries.unfinished(connection, device=device):
+    for entry in entries.unfinished(connection, device):
         close_entry(connection, entry, move(entry, Status.DECOMMISSIONED, None, now), now, Author.OPERATOR)
     devices.remove(connection, device)
 

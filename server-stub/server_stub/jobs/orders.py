@@ -74,7 +74,7 @@ def abort(connection: Connection, deployment: str, now: str) -> None:
 
 def abort_for(connection: Connection, device: str, now: str) -> None:
     """End all that one device has not ended."""
-    for entry in entries.unfinished(connection, device=device):
+    for entry in entries.unfinished(connection, device):
         close_entry(connection, entry, move(entry, Status.ABORTED, None, now), now, Author.OPERATOR)
 
 

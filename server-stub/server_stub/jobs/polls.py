@@ -108,7 +108,7 @@ def keep_log(connection: Connection, deployment: str, device: str, lines: Sequen
 
 
 def _outlook(connection: Connection, device: str, now: datetime) -> _Outlook:
-    unfinished = entries.unfinished(connection, device=device)
+    unfinished = entries.unfinished(connection, device)
     waiting = rules.waiting(unfinished, entries.last_finished(connection, device)) if unfinished else []
     orders = deployments.by_ids(connection, {one.deployment_id for one in waiting}) if waiting else {}
     joinable = [one for one in deployments.open_to_all(connection) if _may_join(connection, one, device, now)]

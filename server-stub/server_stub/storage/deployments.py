@@ -86,9 +86,15 @@ def listed(connection: Connection, wanted: Wanted, page: Page) -> tuple[list[Dep
 
 def open_to_all(connection: Connection) -> list[Deployment]:
     """Those that devices come to by themselves, the oldest first."""
-    query = select(deployments).where(deployments.c.finished.is_(None), deployments.c.state != State.ABORTED)
-    found = [_deployment(row) for row in connection.execute(query.order_by(deployments.c.order))]
-    return [one for one in found if one.is_open]
+    # Most are made of devices that were named; those are left out before they are read whole.
+    return [_deployment(row) for row in connection.execute(_OPEN) if row.target["kind"] == TargetKind.FILTER]
+
+
+_OPEN = (
+    select(deployments)
+    .where(deployments.c.finished.is_(None), deployments.c.state != str(State.ABORTED))
+    .order_by(deployments.c.order)
+)
 
 
 def unfinished_alike(connection: Connection, name: str, artifact_name: str) -> list[str]:

@@ -131,8 +131,14 @@ def auth_set_by_id(connection: Connection, wanted: str) -> AuthSet | None:
 
 
 def is_accepted(connection: Connection, device: str, auth_set: str) -> bool:
-    query = select(auth_sets.c.status).where(auth_sets.c.id == auth_set, auth_sets.c.device_id == device)
-    return connection.execute(query).scalar_one_or_none() == AuthStatus.ACCEPTED
+    told = {"auth_set": auth_set, "device": device}
+    return connection.execute(_STATUS, told).scalar_one_or_none() == AuthStatus.ACCEPTED
+
+
+# Asked for every token that is not remembered, so put together once.
+_STATUS = select(auth_sets.c.status).where(
+    auth_sets.c.id == bindparam("auth_set"), auth_sets.c.device_id == bindparam("device")
+)
 
 
 def save_auth_sets(connection: Connection, device: str, changed: Iterable[AuthSet], now: str) -> None:

@@ -4,9 +4,9 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, select, update
 
-from server_stub.domain.deployments import FINISHED, Asked, Author, Deployment, Entry, Status
+from server_stub.domain.deployments import CLOSED, FINISHED, Asked, Author, Deployment, Entry, Status
 from server_stub.storage.page import Page, rows_of
 from server_stub.storage.revisions import Topic, touch
 from server_stub.storage.schema import deployments, devices, entries, history, tallies
@@ -47,16 +47,12 @@ def add_accepted(connection: Connection, deployment: Deployment, group: str | No
 
 
 def by_key(connection: Connection, deployment: str, device: str) -> Entry | None:
-    mine = (entries.c.deployment_id == deployment) & (entries.c.device_id == device)
-    row = connection.execute(_entries().where(mine)).one_or_none()
+    row = connection.execute(_BY_KEY, {"deployment": deployment, "device": device}).one_or_none()
     return None if row is None else _entry(row)
 
 
-def unfinished(connection: Connection, *, deployment: str | None = None, device: str | None = None) -> list[Entry]:
-    query = _entries().where(entries.c.status.not_in(FINISHED))
-    query = query.where(entries.c.deployment_id == deployment) if deployment is not None else query
-    query = query.where(entries.c.device_id == device) if device is not None else query
-    return [_entry(row) for row in connection.execute(query)]
+def unfinished(connection: Connection, device: str) -> list[Entry]:
+    return [_entry(row) for row in connection.execute(_UNFINISHED, {"device": device})]
 
 
 def last_finished(connection: Connection, device: str) -> int:
@@ -65,13 +61,7 @@ def last_finished(connection: Connection, device: str) -> int:
     One that was closed over the device's head says nothing of what it runs; nor does one that the operator has had
     cleared from its history.
     """
-    ended = FINISHED - {Status.ABORTED, Status.DECOMMISSIONED}
-    query = (
-        select(func.max(deployments.c.order))
-        .join(entries)
-        .where(entries.c.device_id == device, entries.c.status.in_(ended), entries.c.cleared.is_(False))
-    )
-    found = connection.execute(query).scalar_one_or_none()
+    found = connection.execute(_LAST_FINISHED, {"device": device}).scalar_one_or_none()
     return -1 if found is None else int(found)
 
 
@@ -120,23 +110,21 @@ def uses_artifact(connection: Connection, artifact: str) -> bool:
 
 def save(connection: Connection, before: Entry, after: Entry) -> None:
     """Keep an entry as it is now; `before` is how it was."""
-    mine = (entries.c.deployment_id == after.deployment_id) & (entries.c.device_id == after.device_id)
-    connection.execute(
-        update(entries)
-        .where(mine)
-        .values(
-            status=after.status,
-            substate=after.substate,
-            started=after.started,
-            finished=after.finished,
-            asked_device_type=after.asked.device_type if after.asked else None,
-            asked_artifact_name=after.asked.artifact_name if after.asked else None,
-            artifact_id=after.artifact_id,
-            attempts=after.attempts,
-            counted=after.counted,
-            phase=after.phase,
-        )
-    )
+    values = {
+        "deployment": after.deployment_id,
+        "device": after.device_id,
+        "status": after.status,
+        "substate": after.substate,
+        "started": after.started,
+        "finished": after.finished,
+        "asked_device_type": after.asked.device_type if after.asked else None,
+        "asked_artifact_name": after.asked.artifact_name if after.asked else None,
+        "artifact_id": after.artifact_id,
+        "attempts": after.attempts,
+        "counted": after.counted,
+        "phase": after.phase,
+    }
+    connection.execute(_SAVE, values)
     if before.status is not after.status:
         _tally(connection, after.deployment_id, before.status, -1)
         _tally(connection, after.deployment_id, after.status, 1)
@@ -145,8 +133,15 @@ def save(connection: Connection, before: Entry, after: Entry) -> None:
 
 def record(connection: Connection, one: Entry, status: Status, substate: str | None, now: str, author: Author) -> None:
     """Write down a status as one that came, also if it came before."""
-    row = {"deployment_id": one.deployment_id, "device_id": one.device_id}
-    connection.execute(insert(history).values(**row, status=status, substate=substate, time=now, author=author))
+    row = {
+        "deployment_id": one.deployment_id,
+        "device_id": one.device_id,
+        "status": status,
+        "substate": substate,
+        "time": now,
+        "author": author,
+    }
+    connection.execute(_RECORD, row)
 
 
 def history_of(connection: Connection, keys: Iterable[Entry]) -> dict[tuple[str, str], list[Row[Any]]]:
@@ -220,8 +215,8 @@ def log_of(connection: Connection, deployment: str, device: str) -> str | None:
 
 
 def _tally(connection: Connection, deployment: str, status: Status, more: int) -> None:
-    mine = (tallies.c.deployment_id == deployment) & (tallies.c.status == status)
-    if connection.execute(update(tallies).where(mine).values(number=tallies.c.number + more)).rowcount == 0:
+    told = {"deployment": deployment, "which": status, "more": more}
+    if connection.execute(_TALLY, told).rowcount == 0:
         connection.execute(insert(tallies).values(deployment_id=deployment, status=status, number=more))
 
 
@@ -236,6 +231,32 @@ _COLUMNS: Sequence[Any] = (
 
 def _entries() -> Select[Any]:
     return select(*_COLUMNS).join(deployments)
+
+
+# What every poll and every report needs, put together once.
+_THIS_ONE = (entries.c.deployment_id == bindparam("deployment")) & (entries.c.device_id == bindparam("device"))
+_BY_KEY = _entries().where(_THIS_ONE)
+_UNFINISHED = _entries().where(entries.c.device_id == bindparam("device"), entries.c.status.not_in(sorted(FINISHED)))
+_LAST_FINISHED = (
+    select(func.max(deployments.c.order))
+    .join(entries)
+    .where(
+        entries.c.device_id == bindparam("device"),
+        entries.c.status.in_(sorted(FINISHED - CLOSED)),
+        entries.c.cleared.is_(False),
+    )
+)
+_SAVED = (
+    *("status", "substate", "started", "finished", "asked_device_type", "asked_artifact_name"),
+    *("artifact_id", "attempts", "counted", "phase"),
+)
+_SAVE = update(entries).where(_THIS_ONE).values({name: bindparam(name) for name in _SAVED})
+_RECORD = insert(history)
+_TALLY = (
+    update(tallies)
+    .where(tallies.c.deployment_id == bindparam("deployment"), tallies.c.status == bindparam("which"))
+    .values(number=tallies.c.number + bindparam("more"))
+)
 
 
 def _entry(row: Row[Any]) -> Entry:
