@@ -4,7 +4,7 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help prove test scenarios lint bench clean setup setup-tests
+.PHONY: help prove test scenarios lint bench clean setup setup-tests setup-bench
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 /p' Makefile | awk '{ printf "  make %-10s", $$2; $$1 = $$2 = ""; print $$0 }'
@@ -24,7 +24,7 @@ lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## measure; prints JSON
+bench: setup-bench ## measure; prints JSON
 	@for bench in bench/*.py; do echo "$$bench"; $(BIN)/python $$bench || exit; done
 
 clean: ## remove what runs and checks have left here (images stay: see bootproof images clean)
@@ -35,3 +35,6 @@ setup:
 
 setup-tests:
 	@python3 tools/bootstrap.py --tests
+
+setup-bench:
+	@python3 tools/bootstrap.py --bench

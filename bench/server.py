@@ -2,7 +2,7 @@
 """What the update server carries, beside nginx on the same machine in the same run. Everything goes over TLS.
 
 Polls a second are compared with nginx's fixed 204 under the same wrk; downloads with nginx's of the same file. Then
-simulated devices (bench/fleet.py) poll at an interval, go through whole deployments, and come back all at once as
+simulated devices (bench/load/fleet.py) poll at an interval, go through whole deployments, and come back all at once as
 after an outage. Memory is looked at while the fleet grows. Prints one JSON object.
 
     python bench/server.py [--devices 10000] [--largest 100000] [--quick]
@@ -97,7 +97,7 @@ class Laboratory:
 
     def fleet(self, what: str, **more: Any) -> dict[str, Any]:
         order = {"what": what, "url": self.url, "ca": self.ca, "devices": self.devices, **more}
-        script = [sys.executable, str(Path(__file__).with_name("fleet.py"))]
+        script = [sys.executable, str(Path(__file__).with_name("load") / "fleet.py")]
         before = self.processor()
         done = subprocess.run(script, input=json.dumps(order), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

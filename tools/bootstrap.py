@@ -4,6 +4,7 @@
 
     python3 tools/bootstrap.py            what building images and running boards needs
     python3 tools/bootstrap.py --tests    and what the tests of the tools compare with
+    python3 tools/bootstrap.py --bench    and what the benches compare with
 
 Needs only Python's standard library, does nothing when all is there, and takes up where it was interrupted.
 """
@@ -36,6 +37,8 @@ IMAGES = (
 )  # fmt: skip
 WHEELS = ("libparted-dev", "pkg-config")  # pyparted is compiled here
 TESTS = ("busybox-static", "docker.io", "libubootenv-tool", "mender-artifact", "postgresql")
+BENCH = ("curl", "nginx-light", "wrk")
+MORE = {"--tests": TESTS, "--bench": BENCH}
 APT = ("apt-get", "-o", "DPkg::Lock::Timeout=600", "-o", "APT::Get::Assume-Yes=true")
 
 
@@ -44,12 +47,12 @@ class Stop(Exception):
 
 
 def main(words: Sequence[str]) -> int:
-    if set(words) - {"--tests"}:
-        print("Usage: bootstrap.py [--tests]", file=sys.stderr)
+    if set(words) - set(MORE):
+        print("Usage: bootstrap.py [--tests] [--bench]", file=sys.stderr)
         return 2
     try:
         with one_at_a_time():
-            install_packages(tests="--tests" in words)
+            install_packages([package for word in words for package in MORE[word]])
             make_environment()
     except Stop as problem:
         print(problem, file=sys.stderr)
@@ -80,8 +83,8 @@ def one_at_a_time() -> Iterator[None]:
 # -- Debian packages -------------------------------------------------------------------------------------------------
 
 
-def install_packages(*, tests: bool) -> None:
-    """Install what is missing.
+def install_packages(more: Sequence[str]) -> None:
+    """Install what is missing, of what is always needed and of these.
 
     Raises:
         Stop: something is missing and may not be installed from here.
@@ -91,7 +94,7 @@ def install_packages(*, tests: bool) -> None:
             "This machine is not Debian: the set-up installs Debian's packages, and the images are made of them. "
             "Use Debian 12, a container or a virtual machine with it."
         )
-    missing = missing_packages([*BOARD, *IMAGES, *python_packages(), *(TESTS if tests else ())])
+    missing = missing_packages([*BOARD, *IMAGES, *python_packages(), *more])
     if not missing:
         return
     command = [*become_root(missing), "env", "DEBIAN_FRONTEND=noninteractive", *APT]
