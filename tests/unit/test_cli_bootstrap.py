@@ -27,13 +27,13 @@ def test_without_root_the_missing_packages_are_named(bootstrap: ModuleType, monk
     monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None if name == "sudo" else f"/usr/bin/{name}")
     monkeypatch.setattr(bootstrap, "missing_packages", lambda _: ["flex", "mmdebstrap"])
     with pytest.raises(bootstrap.Stop, match=r"flex, mmdebstrap.*sudo apt-get install"):
-        bootstrap.install_packages(tests=False)
+        bootstrap.install_packages([])
 
 
 def test_another_distribution_is_refused(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap.shutil, "which", lambda _: None)
     with pytest.raises(bootstrap.Stop, match="not Debian"):
-        bootstrap.install_packages(tests=False)
+        bootstrap.install_packages([])
 
 
 def test_an_interrupted_environment_is_made_again(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
