@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPBasic, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from server_stub.clock import now
 from server_stub.domain import tokens
 from server_stub.domain.deployments import Status
 from server_stub.domain.tokens import UserBearer
@@ -121,7 +122,7 @@ async def user_of(request: Request, services: Services) -> UserBearer:
         if request.method not in SAFE_METHODS and request.headers.get("sec-fetch-site") != "same-origin":
             raise Unauthorized("The request comes from another page.")
         header = f"Bearer {kept}"
-    bearer = tokens.read_user(services.secret, header)
+    bearer = tokens.read_user(services.secret, header, now())
     if bearer.local:
         return bearer
     role = await services.read(lambda link: users.role_of_token(link, bearer.token, bearer.name))

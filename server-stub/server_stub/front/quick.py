@@ -73,10 +73,11 @@ class Quick:
 
 async def bearer_of(services: Services, authorization: str) -> str:
     """The device whose token this is, if its key is accepted. Raises Unauthorized."""
-    device = services.recent.device_of(authorization, now().timestamp())
+    moment = now()
+    device = services.recent.device_of(authorization, moment.timestamp())
     if device is not None:
         return device
-    bearer = tokens.read_device(services.secret, authorization)
+    bearer = tokens.read_device(services.secret, authorization, moment)
     revision = services.recent.revisions[Topic.ACCESS]
     if not await services.glance(lambda link: devices.is_accepted(link, bearer.device, bearer.auth_set)):
         raise Unauthorized("The device is no longer accepted: it must ask for a new token.")
