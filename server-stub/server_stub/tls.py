@@ -48,10 +48,42 @@ def choose(folder: Path, certificate: Path | None, key: Path | None, hosts: tupl
     return TlsFiles(certificate, certificate, key)
 
 
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who signs: an authority, or (without a certificate) the key that is certified."""
+
+    certificate: x509.Certificate | None
+    key: ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """For which names a certificate is good, and from when to when."""
+
+    hosts: tuple[str, ...]
+    begin: datetime
+    end: datetime
+
+
 def prepare(folder: Path, hosts: tuple[str, ...], now: datetime) -> TlsFiles:
+    authority = load_authority(folder, now)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = Subject((*ALWAYS, *hosts), now - BACKDATED, now + SERVER_LIFE)
+    files = TlsFiles(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    write_private(files.key, key_pem(key))
+    write_private(files.certificate, issue(authority, key.public_key(), subject))
+    return files
+
+
+def load_authority(folder: Path, now: datetime) -> Issuer:
+    """The authority in a folder, made if there is none. Raises HostProblem."""
     ca_path, ca_key_path = folder / "ca.pem", folder / "ca.key"
     if not (ca_path.exists() and ca_key_path.exists()):
-        _make_ca(ca_path, ca_key_path, now)
+        made = new_authority(now)
+        assert made.certificate is not None
+        # The key first: a certificate without its key would be handed out and never used.
+        write_private(ca_key_path, key_pem(made.key))
+        write_private(ca_path, _pem(made.certificate))
     try:
         ca = x509.load_pem_x509_certificate(ca_path.read_bytes())
         ca_key = serialization.load_pem_private_key(ca_key_path.read_bytes(), password=None)
@@ -60,15 +92,10 @@ def prepare(folder: Path, hosts: tuple[str, ...], now: datetime) -> TlsFiles:
             f"{ca_path} or {ca_key_path.name} beside it is damaged: delete both, and devices need the new one."
         ) from error
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _issue(ca, ca_key, key.public_key(), hosts, now)
-    files = TlsFiles(ca_path, folder / "server.pem", folder / "server.key")
-    write_private(files.key, _key_pem(key))
-    write_private(files.certificate, _pem(certificate) + _pem(ca))
-    return files
+    return Issuer(ca, ca_key)
 
 
-def _make_ca(path: Path, key_path: Path, now: datetime) -> None:
+def new_authority(now: datetime) -> Issuer:
     key = ec.generate_private_key(ec.SECP256R1())
     # The serial number in the name keeps the authorities of two laboratories apart.
     serial = x509.random_serial_number()
@@ -88,36 +115,32 @@ def _make_ca(path: Path, key_path: Path, now: datetime) -> None:
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own_id), critical=False)
         .sign(key, hashes.SHA256())
     )
-    # The key first: a certificate without its key would be handed out and never used.
-    write_private(key_path, _key_pem(key))
-    write_private(path, _pem(certificate))
+    return Issuer(certificate, key)
 
 
-def _issue(
-    ca: x509.Certificate,
-    ca_key: ec.EllipticCurvePrivateKey,
-    public: ec.EllipticCurvePublicKey,
-    hosts: tuple[str, ...],
-    now: datetime,
-) -> x509.Certificate:
-    names = x509.SubjectAlternativeName([_alternative(host) for host in dict.fromkeys((*ALWAYS, *hosts))])
-    ca_id = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return (
+def issue(issuer: Issuer, public: ec.EllipticCurvePublicKey, subject: Subject) -> bytes:
+    """A server's certificate with that of its authority, if it has one, as PEM."""
+    ca = issuer.certificate
+    names = x509.SubjectAlternativeName([_alternative(host) for host in dict.fromkeys(subject.hosts)])
+    own_id = x509.SubjectKeyIdentifier.from_public_key(public)
+    ca_id = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value if ca else own_id
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(_name("Laboratory server"))
-        .issuer_name(ca.subject)
+        .issuer_name(ca.subject if ca else _name("Laboratory server"))
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + SERVER_LIFE)
+        .not_valid_before(subject.begin)
+        .not_valid_after(subject.end)
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(own_id, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
-        .sign(ca_key, hashes.SHA256())
+        .sign(issuer.key, hashes.SHA256())
     )
+    return _pem(certificate) + (_pem(ca) if ca else b"")
 
 
 def _alternative(host: str) -> x509.GeneralName:
@@ -149,7 +172,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
