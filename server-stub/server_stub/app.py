@@ -24,6 +24,7 @@ from server_stub.api import (
     download,
     groups,
     inventory,
+    lab,
     releases,
     system,
 )
@@ -31,6 +32,7 @@ from server_stub.errors import Busy, Malformed, Refusal
 from server_stub.front.bounds import Bounds
 from server_stub.front.observe import Observe
 from server_stub.front.quick import Quick
+from server_stub.lab.injector import Injector
 from server_stub.lab.journal import JournalKeeper
 from server_stub.services import Services
 
@@ -80,7 +82,7 @@ def build(open_services: OpenServices, *, laboratory: bool) -> FastAPI:
     for module in modules:
         app.include_router(module.routes)
     if laboratory:
-        app.include_router(system.laboratory_routes)
+        app.include_router(lab.routes)
     app.openapi = lambda: openapi.describe(app)  # type: ignore[method-assign]
     return app
 
@@ -104,6 +106,7 @@ class Front:
 def _layers(app: ASGIApp, services: Services) -> ASGIApp:
     layered: ASGIApp = Quick(Observe(Bounds(app, services), services), services)
     if services.laboratory is not None:
+        layered = Injector(layered, services, services.laboratory)
         layered = JournalKeeper(layered, services.laboratory.journal)
     return layered
 

@@ -117,8 +117,6 @@ class Services:
         newer = self.recent.learn(new)
         if newer:
             self.bell.ring(newer)
-        if self.laboratory is not None and Topic.FAULTS in newer:
-            self.laboratory.wake()
 
     async def _look(self) -> None:
         self._learn(await self.read(revisions.read))

@@ -22,7 +22,9 @@ from server_stub.errors import BadInput, HostProblem
 from server_stub.front import logs
 from server_stub.front.protocol import bounded
 from server_stub.home import Home, claim, open_home
+from server_stub.lab import certificates
 from server_stub.lab.laboratory import Laboratory
+from server_stub.lab.wire import wired
 from server_stub.services import Policy, Services
 from server_stub.storage import artifacts, settings
 from server_stub.storage.database import Database, read_url, sqlite_at
@@ -54,7 +56,7 @@ def start(options: argparse.Namespace, address: str, port: int, hosts: tuple[str
             return Services(database, store, secret, policy, laboratory)
 
         built = app.build(open_services, laboratory=options.laboratory)
-        return _serve(app.Front(built), options, home, listener, hosts, policy)
+        return _serve(app.Front(built), options, home, listener, hosts, policy, laboratory)
 
 
 def _claimed(home: Home, database: str | None) -> AbstractContextManager[None]:
@@ -95,19 +97,27 @@ def _serve(
     listener: socket.socket,
     hosts: tuple[str, ...],
     policy: Policy,
+    laboratory: Laboratory | None,
 ) -> int:
     address, port = listener.getsockname()[:2]
     anywhere = ip_address(address).is_unspecified
     security: dict[str, Any] = {}
     ca = None
     if not options.plain:
-        files = tls.choose(home.tls, options.certificate, options.key, hosts if anywhere else (*hosts, address), now())
+        names = hosts if anywhere else (*hosts, address)
+        files = tls.choose(home.tls, options.certificate, options.key, names, now())
         security = {"ssl_certfile": files.certificate, "ssl_keyfile": str(files.key)}
         ca = files.ca
+        if laboratory is not None and options.certificate is None:
+            laboratory.certificates = certificates.make(home.tls, names, now())
+            security["ssl_context_factory"] = laboratory.security
+    protocol = bounded(policy.limits)
     config = uvicorn.Config(
         front,
         **security,
-        http=bounded(policy.limits),
+        http=protocol if laboratory is None else wired(protocol),
+        # A laboratory dates its answers itself.
+        date_header=laboratory is None,
         ws="none",
         loop="uvloop",
         lifespan="on",

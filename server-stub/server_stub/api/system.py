@@ -1,36 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server about itself: whether it works, its numbers, and (in a laboratory) its journal."""
+"""The server about itself: whether it works, and its numbers."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Response
 from sqlalchemy import Connection
 
-from server_stub.api.kit import Admin, Model, ServicesDep, Viewer, refusals, router
+from server_stub.api.kit import Model, ServicesDep, Viewer, refusals, router
 from server_stub.domain.deployments import FINISHED
 from server_stub.front.metrics import CONTENT_TYPE
 from server_stub.storage import devices, entries, revisions
 
 routes = router("", "system")
-laboratory_routes: APIRouter = router("/api/management/v1/lab", "laboratory", 401, 403)
 
 
 class Health(Model):
     status: str = "ok"
-
-
-class JournalEntry(Model):
-    seq: int
-    time: str
-    device: str | None
-    method: str
-    path: str
-    range: str | None
-    headers: dict[str, str]
-    status: int | None
-    bytes: int
-    answer: dict[str, str]
-    fault: str | None
 
 
 @routes.get("/healthz", response_model=Health)
@@ -60,10 +45,3 @@ async def metrics(services: ServicesDep, _: Viewer) -> Response:
             kept.parts.labels(status).set(number)
     kept.waiting.set(services.writer.waiting)
     return Response(kept.render(), media_type=CONTENT_TYPE)
-
-
-@laboratory_routes.get("/journal", response_model=list[JournalEntry])
-async def journal(services: ServicesDep, _: Admin, after: Annotated[int, Query(ge=0)] = 0) -> Any:
-    """What devices asked, in order."""
-    assert services.laboratory is not None
-    return services.laboratory.journal.after(after)

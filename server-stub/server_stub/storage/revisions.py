@@ -24,7 +24,6 @@ class Topic(StrEnum):
     DEVICES = "devices"
     DEPLOYMENTS = "deployments"
     ARTIFACTS = "artifacts"
-    FAULTS = "faults"
 
 
 def touch(connection: Connection, *topics: Topic) -> None:
