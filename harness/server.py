@@ -11,6 +11,7 @@ import secrets
 import select
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ class Server:
             raise HostProblem(f"The server did not start: {self._process.said()}", "See server.log in the run folder.")
         ready = json.loads(line)
         self.url: str = ready["url"]
+        # A server that shows boards a wrong certificate spares who asks for it by this name.
+        self._management = self.url.replace("127.0.0.1", "localhost")
         self.ca = Path(ready["ca"])
         self._add_user(folder, password)
         self._http.verify = str(self.ca)
@@ -89,10 +92,11 @@ class Server:
         self._call("PUT", path, version="v2/devauth", json={"status": "accepted"})
         return str(device["id"])
 
-    def upload(self, artifact: Path) -> None:
-        """Bring an artifact to the server, once."""
+    def upload(self, artifact: Path) -> str:
+        """Bring an artifact to the server, once; returns its id there."""
         with artifact.open("rb") as file:
-            self._call("POST", "/deployments/artifacts", files={"artifact": (artifact.name, file)})
+            reply = self._call("POST", "/deployments/artifacts", files={"artifact": (artifact.name, file)})
+        return reply.headers["Location"].rsplit("/", 1)[1]
 
     def deploy(self, name: str, artifact_name: str, device: str) -> str:
         """Deploy an artifact to one device; returns the deployment's id."""
@@ -136,6 +140,18 @@ class Server:
         found: list[dict[str, Any]] = self._call("GET", f"/lab/journal?after={after}").json()
         return found
 
+    def inject(self, *rules: Mapping[str, Any]) -> None:
+        """From now on these rules say what the server does wrong, in this order, and no others (laboratory route)."""
+        self._call("PUT", "/lab/faults", json=list(rules))
+
+    def heal(self) -> None:
+        """The server does nothing wrong any more."""
+        self._call("DELETE", "/lab/faults")
+
+    def fired(self) -> tuple[int, ...]:
+        """How often each rule has had its effect on a device, in the order in which they were given."""
+        return tuple(one["fired"] for one in self._call("GET", "/lab/faults").json())
+
     def _add_user(self, folder: Path, password: str) -> None:
         secret = folder / "password"
         secret.write_text(password)
@@ -151,7 +167,7 @@ class Server:
     ) -> requests.Response:
         base = f"/api/management/{version}" if version else API
         try:
-            reply = self._http.request(method, self.url + base + path, timeout=ANSWER_SECONDS, **options)
+            reply = self._http.request(method, self._management + base + path, timeout=ANSWER_SECONDS, **options)
         except requests.RequestException as error:
             raise HostProblem(f"The server does not answer: {error}", "See server.log in the run folder.") from error
         if not reply.ok and reply.status_code not in allow:

@@ -12,13 +12,13 @@ from typing import Any
 from harness.board.stick import Stick
 from harness.errors import HarnessBug
 from harness.lab.fileserver import FileServer
-from harness.lab.line import LineRig
+from harness.lab.hostile import HostileRig
 
 CONFIGURATION = "/data/mender/mender.conf"
 OWN = "Bootproof"  # the object of the configuration whose keys are changed one by one
 
 
-class AccessRig(LineRig):
+class AccessRig(HostileRig):
     """A rig with access to its board."""
 
     _files: FileServer | None = None

@@ -109,9 +109,21 @@ class ToldServer:
         self.polls_after = 1.0  # seconds between the end of the deployment and the next request for work
         self.kept: dict[str, Any] = {"journal": [], "log": "", "ended": False}
         self.uploads: list[Path] = []
+        self.rules: list[Any] = []
+        self.fires: tuple[int, ...] = ()
 
-    def upload(self, artifact: Path) -> None:
+    def upload(self, artifact: Path) -> str:
         self.uploads.append(artifact)
+        return f"id of {artifact.name}"
+
+    def inject(self, *rules: Any) -> None:
+        self.rules = list(rules)
+
+    def heal(self) -> None:
+        self.rules = []
+
+    def fired(self) -> tuple[int, ...]:
+        return self.fires
 
     def deploy(self, *_: str) -> str:
         return "deployment"

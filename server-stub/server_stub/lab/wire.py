@@ -23,6 +23,8 @@ class Wire:
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        self.lost = asyncio.Event()
+        """the server has noticed that the connection is closed"""
 
     @property
     def is_gone(self) -> bool:
@@ -44,7 +46,7 @@ class Wire:
     async def close(self) -> None:
         """Close in good order, once all has been sent."""
         self._transport.close()
-        await self._wait_noticed()
+        await self.lost.wait()
 
     async def reset(self) -> None:
         """Close with a reset, once all that was sent has arrived at the other side's kernel."""
@@ -57,7 +59,7 @@ class Wire:
             with suppress(OSError), self._duplicate() as own:
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
             self._transport.abort()
-        await self._wait_noticed()
+        await self.lost.wait()
 
     def _unconfirmed(self) -> int:
         """Bytes that were written and that the other side has not acknowledged."""
@@ -73,19 +75,22 @@ class Wire:
             raise OSError("the connection has no socket any more")
         return socket.fromfd(kept.fileno(), kept.family, kept.type)
 
-    async def _wait_noticed(self) -> None:
-        """Let the server see that the connection is closed before the application ends, or it answers for it."""
-        await self.wait_gone()
-        for _ in range(3):
-            await asyncio.sleep(0)
-
 
 def wired(protocol: type[BoundedProtocol]) -> type[BoundedProtocol]:
     """The protocol, with the connection within reach of the application."""
 
     class Wired(protocol):  # type: ignore[misc, valid-type]
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self.wire = Wire(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            # First the server: an application that ended before would be said to have left its answer unfinished.
+            super().connection_lost(exc)
+            self.wire.lost.set()
+
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self.scope[SCOPE_KEY] = Wire(self.transport)
+            self.scope[SCOPE_KEY] = self.wire
 
     return Wired
