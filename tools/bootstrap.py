@@ -36,7 +36,7 @@ IMAGES = (
     "gcc-aarch64-linux-gnu", "kmod", "libc6-dev", "libssl-dev", "make", "mmdebstrap", "openssl", "patch",
 )  # fmt: skip
 WHEELS = ("libparted-dev", "pkg-config")  # pyparted is compiled here
-TESTS = ("busybox-static", "docker.io", "libubootenv-tool", "mender-artifact", "postgresql")
+TESTS = ("busybox-static", "chromium", "docker.io", "libubootenv-tool", "mender-artifact", "postgresql")
 BENCH = ("curl", "nginx-light", "wrk")
 MORE = {"--tests": TESTS, "--bench": BENCH}
 APT = ("apt-get", "-o", "DPkg::Lock::Timeout=600", "-o", "APT::Get::Assume-Yes=true")
