@@ -99,6 +99,13 @@ def names_listed(connection: Connection, prefix: str | None, page: Page) -> tupl
     return [row.name for row in rows], total
 
 
+def latest_names(connection: Connection, most: int) -> list[str]:
+    """The names of artifacts, that of the newest first."""
+    query = select(artifacts.c.name).group_by(artifacts.c.name)
+    query = query.order_by(func.max(artifacts.c.modified).desc(), artifacts.c.name)
+    return list(connection.execute(query.limit(most)).scalars())
+
+
 def by_names(connection: Connection, names: Collection[str]) -> dict[str, list[Artifact]]:
     found: dict[str, list[Artifact]] = {name: [] for name in names}
     query = select(artifacts).where(artifacts.c.name.in_(names)).order_by(artifacts.c.modified, artifacts.c.id)

@@ -128,6 +128,8 @@ def _wanted(query: Select[Any], wanted: Wanted) -> Select[Any]:
     match wanted.status:
         case "finished":
             return query.where(deployments.c.finished.is_not(None))
+        case "unfinished":
+            return query.where(deployments.c.finished.is_(None))
         case "inprogress":
             return query.where(deployments.c.finished.is_(None), begun.exists())
         case "pending":

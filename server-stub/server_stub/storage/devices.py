@@ -14,7 +14,7 @@ from server_stub.storage import attributes
 from server_stub.storage.page import Page, rows_of
 from server_stub.storage.revisions import Topic, touch
 from server_stub.storage.schema import auth_sets, devices
-from server_stub.storage.search import matching, ordered
+from server_stub.storage.search import matching, mentioning, ordered
 
 
 def create(connection: Connection, identity: str, now: str) -> Device:
@@ -48,10 +48,19 @@ def listed(connection: Connection, page: Page, *, status: str | None = None) -> 
 
 
 def found(
-    connection: Connection, terms: Sequence[Term], orders: Sequence[Order], page: Page
+    connection: Connection, terms: Sequence[Term], orders: Sequence[Order], page: Page, text: str = ""
 ) -> tuple[list[Device], int]:
-    """A page of the devices that fit all terms, and how many do."""
-    rows, total = rows_of(connection, ordered(matching(select(devices), terms), orders), page)
+    """A page of the devices that fit all terms and say the text somewhere, and how many do."""
+    query = mentioning(matching(select(devices), terms), text)
+    rows, total = rows_of(connection, ordered(query, orders), page)
+    return [_device(row) for row in rows], total
+
+
+def waiting(connection: Connection, page: Page) -> tuple[list[Device], int]:
+    """A page of the devices with a key that waits for the operator, the oldest first, and how many there are."""
+    waits = select(auth_sets.c.device_id).where(auth_sets.c.status == AuthStatus.PENDING)
+    query = select(devices).where(devices.c.id.in_(waits)).order_by(devices.c.order)
+    rows, total = rows_of(connection, query, page)
     return [_device(row) for row in rows], total
 
 

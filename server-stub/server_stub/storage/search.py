@@ -37,6 +37,14 @@ def matching(query: Select[Any], terms: Sequence[Term]) -> Select[Any]:
     return query.where(and_(true(), *(_condition(term) for term in terms)))
 
 
+def mentioning(query: Select[Any], text: str) -> Select[Any]:
+    """The query, for devices that have the text in their id or in a value, in whichever case."""
+    if not text:
+        return query
+    said = select(attributes.c.device_id).where(attributes.c.text.icontains(text, autoescape=True))
+    return query.where(or_(devices.c.id.icontains(text, autoescape=True), devices.c.id.in_(said)))
+
+
 def ordered(query: Select[Any], orders: Sequence[Order]) -> Select[Any]:
     """The query in this order; devices without the attribute come first, and the oldest of equals."""
     for one in orders:

@@ -2,7 +2,7 @@
 """The bell: tells everyone who looks at a page that something of a kind has changed; they then look again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 
 from server_stub.storage.revisions import Topic
@@ -32,9 +32,13 @@ class Bell:
     def listeners(self) -> int:
         return len(self._changed)
 
-    async def listen(self) -> AsyncIterator[set[Topic]]:
-        """What has changed since the last time, again and again; nothing after a while of silence."""
+    async def listen(self) -> AsyncGenerator[set[Topic], None]:
+        """What has changed since the last time, again and again; nothing at first, and after a while of silence.
+
+        What changes after the first word is surely told.
+        """
         event = asyncio.Event()
+        event.set()
         self._changed[event] = set()
         try:
             while not self._closed:
