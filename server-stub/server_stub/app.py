@@ -35,6 +35,7 @@ from server_stub.front.quick import Quick
 from server_stub.lab.injector import Injector
 from server_stub.lab.journal import JournalKeeper
 from server_stub.services import Services
+from server_stub.web import events, files, pages, session
 
 log = logging.getLogger("server_stub")
 OpenServices = Callable[[], Awaitable[Services]]
@@ -78,6 +79,10 @@ def build(open_services: OpenServices, *, laboratory: bool) -> FastAPI:
         deployments,
         accounts,
         system,
+        files,
+        events,
+        session,
+        pages,
     )
     for module in modules:
         app.include_router(module.routes)
