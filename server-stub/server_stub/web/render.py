@@ -28,7 +28,6 @@ _POLICY = (
 )
 SECURITY = {
     "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
 _HEADINGS = {404: "Nothing here", 503: "Not now"}
