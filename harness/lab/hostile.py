@@ -26,11 +26,11 @@ class HostileRig(LineRig):
         self.server.inject(*[one.as_rule() for one in faults])
         try:
             yield
-            fired = self.server.fired()
         finally:
+            fired = self.server.fired()
             self.server.heal()
-        kept = [{"fault": str(one), "fired": count} for one, count in zip(faults, fired, strict=True)]
-        self.folder.append("server-faults.json", kept)
+            for one, count in zip(faults, fired, strict=True):
+                self.folder.append("server-faults.json", {"fault": str(one), "fired": count})
         never = [str(one) for one, count in zip(faults, fired, strict=True) if not count]
         if never:
             raise Inconclusive(f"The server never did this wrong: {', '.join(never)}.")

@@ -42,6 +42,7 @@ def test_what_was_violated_is_not_excused_by_a_fault_that_never_came(lab: Lab, s
     with pytest.raises(ClaimViolated), lab.server_does(CUT):
         raise ClaimViolated("It does not hold.")
     assert server.rules == []
+    assert '"fired": 0' in (lab.folder / "server-faults.json").read_text()
 
 
 def test_what_was_brought_to_be_misused_can_be_deployed_later(lab: Lab, server: ToldServer) -> None:
