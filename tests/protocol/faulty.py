@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -86,27 +87,36 @@ class Faulty:
         lines = [f"{method} {parts.path}?{parts.query} HTTP/1.1", f"Host: {parts.netloc}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         with socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=60) as plain:
-            line = Line(plain, ssl.create_default_context(cafile=self.server.ca), str(parts.hostname))
+            context = ssl.create_default_context(cafile=self.server.ca) if parts.scheme == "https" else None
+            line = Line(plain, context, str(parts.hostname))
             line.send("\r\n".join([*lines, "", ""]).encode())
             return _read(line, most)
 
 
 class Line:
-    """TLS over a socket that is read here: Python's own shows a reset as an end."""
+    """TLS (with a context) over a socket that is read here: Python's own shows a reset as an end."""
 
-    def __init__(self, plain: socket.socket, context: ssl.SSLContext, name: str) -> None:
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext | None, name: str) -> None:
         self._plain = plain
+        self._tls: ssl.SSLObject | None = None
+        if context is None:
+            return
         self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._came, self._goes, server_hostname=name)
         self._until_done(self._tls.do_handshake)
 
     def send(self, data: bytes) -> None:
-        self._until_done(lambda: self._tls.write(data))
+        if self._tls is None:
+            self._plain.sendall(data)
+        else:
+            self._until_done(partial(self._tls.write, data))
 
     def receive(self) -> bytes:
         """Empty once the other side has said that it has ended. Raises ConnectionError, if it ends without a word."""
+        if self._tls is None:
+            return self._plain.recv(65536)
         try:
-            return bytes(self._until_done(lambda: self._tls.read(65536)))
+            return bytes(self._until_done(partial(self._tls.read, 65536)))
         except ssl.SSLZeroReturnError:
             return b""
 
@@ -149,9 +159,9 @@ def _read(line: Line, most: int | None) -> Seen:
 
 
 @contextmanager
-def faulty(prepared: Path, folder: Path, write: Callable[..., Path]) -> Iterator[Faulty]:
+def faulty(prepared: Path, folder: Path, write: Callable[..., Path], *options: str) -> Iterator[Faulty]:
     """The server is at `folder`; it is a laboratory's."""
-    server = Server(shutil.copytree(prepared, folder / "server"))
+    server = Server(shutil.copytree(prepared, folder / "server"), options=("--laboratory", *options))
     server.start()
     try:
         # By this name the operator is shown no wrong certificate.

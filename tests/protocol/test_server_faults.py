@@ -365,3 +365,19 @@ def test_there_is_nothing_of_it_without_the_flag(prepared: Path, tmp_path: Path)
         assert login.headers["Date"]
     finally:
         assert server.end(signal.SIGTERM) == 0
+
+
+def test_a_server_without_tls_breaks_too_but_has_no_wrong_certificates(
+    prepared: Path, tmp_path: Path, write_artifact: Callable[..., Path]
+):
+    with faulty(prepared, tmp_path, write_artifact, "--plain") as lab:
+        uri, whole = lab.link()
+        assert uri.startswith("http://")
+        lab.inject(rule("cut", after=1_000, times=1), rule("length", off_by=-7, times=1))
+        seen = lab.see(uri)
+        assert (seen.end, seen.body) == ("reset", whole[:1_000])
+        seen = lab.see(uri)
+        assert (seen.end, seen.body, seen.headers["content-length"]) == ("closed", whole, str(len(whole) - 7))
+        answer = lab.operator.call("PUT", FAULTS, json=[rule("certificate", shows="expired")])
+        assert answer.status_code == 400
+        assert "--plain" in answer.json()["error"]
