@@ -77,7 +77,7 @@ def seed(server: Server, operator: Operator, write_artifact: Callable[..., Path]
         failure_limit={"percent": 40, "minimum_devices": 5},
     )
     for number, device in enumerate(devices[24:32]):
-        _run(device, running, number, fails=number == 4, last=("success", "installing", "rebooting")[number % 3])
+        _run(device, running, number, fails=number == 3, last=("success", "installing", "rebooting")[number % 3])
     for device in _devices(server, 3, first=100):
         assert device.authenticate().status_code == 401
     return Fleet(operator, devices, finished, running, halted, artifacts[2], devices[5])

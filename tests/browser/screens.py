@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of every page, for people to look at: python -m tests.browser.screens FOLDER [PAGE...]"""
+"""Pictures of every page, for people to look at: python -m tests.browser.screens FOLDER [PAGE...]
+
+Each page is taken whole, on a desktop and on a phone, in light and in dark; of a phone also what fits on its screen.
+"""
 
 import signal
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.conftest import CHROMIUM, DESKTOP, PHONE, WORDS, Visit
 from tests.browser.fleet import seed
@@ -16,17 +19,23 @@ from updater.artifact import Compression, write_rootfs_artifact
 
 def main(folder: Path, wanted: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         server = Server(Path(scratch) / "server")
         assert server.add_user("operator").returncode == 0
         server.start()
         try:
-            take(server, Path(scratch), folder, wanted)
+            pages = seeded(server, Path(scratch))
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(WORDS))
+            for name in wanted or pages:
+                take(browser, server, name, pages[name], folder)
+            browser.close()
         finally:
             server.end(signal.SIGTERM)
 
 
-def take(server: Server, scratch: Path, folder: Path, wanted: list[str]) -> None:
+def seeded(server: Server, scratch: Path) -> dict[str, str]:
+    """The pages of a fleet, by short names."""
+
     def write(name: str, size: int) -> Path:
         image, path = scratch / "image", scratch / f"{name}.mender"
         image.write_bytes(b"\x5a" * size)
@@ -37,26 +46,21 @@ def take(server: Server, scratch: Path, folder: Path, wanted: list[str]) -> None
         return path
 
     token = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD)).text
-    fleet = seed(server, Operator(server, token), write)
-    pages = {"login": "/ui/login", **fleet.pages}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(WORDS))
-        for size_name, size in (("desktop", DESKTOP), ("phone", PHONE)):
-            for scheme in ("light", "dark"):
-                visit = Visit(browser, server, viewport=size, color_scheme=scheme)
-                for name in wanted or pages:
-                    if name == "login":
-                        visit.page.goto(pages[name])
-                    else:
-                        if not visit.context.cookies():
-                            visit.log_in()
-                        visit.page.goto("about:blank")
-                        visit.page.goto(pages[name])
-                    prepare(visit.page, name)
-                    visit.page.screenshot(path=folder / f"{name}-{size_name}-{scheme}.png", full_page=True)
-                print(size_name, scheme, visit.problems)
-                visit.context.close()
-        browser.close()
+    return {"login": "/ui/login", **seed(server, Operator(server, token), write).pages}
+
+
+def take(browser: Browser, server: Server, name: str, path: str, folder: Path) -> None:
+    for kind, size in (("desktop", DESKTOP), ("phone", PHONE)):
+        for scheme in ("light", "dark"):
+            visit = Visit(browser, server, viewport=size, color_scheme=scheme, device_scale_factor=1)
+            if name != "login":
+                visit.log_in()
+            visit.page.goto(path)
+            prepare(visit.page, name)
+            visit.page.screenshot(path=folder / f"{name}-{kind}-{scheme}.png", full_page=True)
+            if kind == "phone":
+                visit.page.screenshot(path=folder / f"{name}-screen-{scheme}.png")
+            visit.context.close()
 
 
 def prepare(page: Page, name: str) -> None:

@@ -294,3 +294,16 @@ def test_a_hostile_device_breaks_nothing(page: Page, visit: Visit, server: Serve
     page.get_by_role("dialog").get_by_role("button", name="Decommission").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Devices")
     assert visit.problems == []
+
+
+def test_the_check_for_listeners_sees_what_is_wrong(browser: Browser):
+    page = browser.new_page()
+    page.set_content("<title>x</title><main id=a><h1>One</h1><h3>Three</h3><button></button><input id=a></main>")
+    assert faults(page, logged_in=False) == [
+        "a button has no name",
+        "a textbox has no name",
+        "a heading 3 follows 1",
+        "the id a is there twice",
+    ]
+    assert "there is no navigation" in faults(page)
+    page.close()

@@ -50,7 +50,7 @@ def listed(connection: Connection, page: Page, *, status: str | None = None) -> 
 def found(
     connection: Connection, terms: Sequence[Term], orders: Sequence[Order], page: Page, text: str = ""
 ) -> tuple[list[Device], int]:
-    """A page of the devices that fit all terms and say the text somewhere, and how many do."""
+    """A page of the devices that fit all terms, and how many do; with a text, of those that have it somewhere."""
     query = mentioning(matching(select(devices), terms), text)
     rows, total = rows_of(connection, ordered(query, orders), page)
     return [_device(row) for row in rows], total

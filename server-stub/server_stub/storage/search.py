@@ -10,6 +10,7 @@ from server_stub.domain.filters import Operand, Operator, Order, Term
 from server_stub.domain.inventory import Scope
 from server_stub.storage.schema import attributes, devices
 
+MOST_MENTIONS = 10_000
 Comparison = Callable[[Any, Any], ColumnElement[bool]]
 # What is no attribute of its own but a property of the device, and its column.
 PROPERTIES: Mapping[tuple[Scope, str], ColumnElement[Any]] = {
@@ -38,11 +39,15 @@ def matching(query: Select[Any], terms: Sequence[Term]) -> Select[Any]:
 
 
 def mentioning(query: Select[Any], text: str) -> Select[Any]:
-    """The query, for devices that have the text in their id or in a value, in whichever case."""
+    """The query, for devices that have the text in their id or in a value, in whichever case.
+
+    A text that nearly all devices have is no search: only so many values with it are gathered.
+    """
     if not text:
         return query
     said = select(attributes.c.device_id).where(attributes.c.text.icontains(text, autoescape=True))
-    return query.where(or_(devices.c.id.icontains(text, autoescape=True), devices.c.id.in_(said)))
+    called = devices.c.id.icontains(text, autoescape=True)
+    return query.where(or_(called, devices.c.id.in_(said.limit(MOST_MENTIONS))))
 
 
 def ordered(query: Select[Any], orders: Sequence[Order]) -> Select[Any]:
