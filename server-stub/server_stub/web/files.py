@@ -27,7 +27,7 @@ class File:
     tag: str
 
 
-@routes.get("/ui/static/{name}")
+@routes.get("/ui/static/{name:path}")
 async def get(name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     file = _files().get(name)
     if file is None:
