@@ -165,6 +165,21 @@ def test_a_deployment_to_a_filter_takes_in_those_that_come_to_fit_it(fleet: list
     assert operator.get(location)["device_count"] == 3
 
 
+def test_a_filter_deployment_that_starts_later_wakes_who_was_told_there_is_nothing(device: Device, operator: Operator):
+    device.tell(floor="second")
+    terms = [{"scope": "inventory", "attribute": "floor", "type": "$eq", "value": "second"}]
+    begin = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    wanted = {"name": "later", "artifact_name": "new", "filter": {"terms": terms}, "start_ts": begin}
+    assert operator.call("POST", V2, json=wanted).status_code == 201
+    until = time.monotonic() + 25
+    codes = [device.poll().status_code]
+    while codes[-1] == 204:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+        codes.append(device.poll().status_code)
+    assert codes[-1] == 200
+
+
 def test_a_filter_deployment_that_is_aborted_takes_in_nobody(device: Device, operator: Operator):
     terms = [{"scope": "inventory", "attribute": "ward", "type": "$exists", "value": True}]
     answer = operator.call("POST", V2, json={"name": "f", "artifact_name": "new", "filter": {"terms": terms}})

@@ -38,35 +38,34 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class _Outlook:
-    """A device's unfinished parts and the deployments they belong to, and those it could still come to by itself."""
+    """A device's unfinished parts, and the deployments they belong to."""
 
     waiting: Sequence[Entry]
     orders: Mapping[str, Deployment]
-    joinable: Sequence[Deployment]
-
-    def next_change(self, now: datetime) -> datetime | None:
-        plans = [*self.orders.values(), *self.joinable]
-        moments = [one.plan.next_opening(now) for one in plans]
-        return min((one for one in moments if one is not None), default=None)
 
 
 def idle(connection: Connection, device: str, now: datetime) -> Nothing | None:
     """Whether there is nothing for the device, without writing; None if there may be something."""
-    outlook = _outlook(connection, device, now)
-    if outlook.joinable or rules.choose(outlook.waiting, outlook.orders, now) is not None:
+    outlook, open_ones = _outlook(connection, device), deployments.open_to_all(connection)
+    if rules.choose(outlook.waiting, outlook.orders, now) is not None:
         return None
-    return Nothing(outlook.next_change(now))
+    if any(_may_join(connection, one, device, now) for one in open_ones):
+        return None
+    openings = [one.plan.next_opening(now) for one in (*outlook.orders.values(), *open_ones)]
+    return Nothing(min((one for one in openings if one is not None), default=None))
 
 
 def poll(
     connection: Connection, device: str, asked: Asked, provides: Mapping[str, str], now: datetime
 ) -> Given | Nothing:
     """Give the device what it is to do next, or settle what it has not to do."""
-    _join(connection, device, now)
-    outlook = _outlook(connection, device, now)
+    for one in deployments.open_to_all(connection):
+        if _may_join(connection, one, device, now):
+            entries.join(connection, one, device, stamp(now))
+    outlook = _outlook(connection, device)
     entry = rules.choose(outlook.waiting, outlook.orders, now)
     if entry is None:
-        return Nothing(outlook.next_change(now))
+        return Nothing()
     order = outlook.orders[entry.deployment_id]
     artifact = _artifact_for(connection, entry, asked, provides)
     answer = rules.answer(entry, asked, artifact.id if artifact else None)
@@ -74,7 +73,7 @@ def poll(
     if isinstance(answer, Settle):
         settled = replace(rules.move(entry, answer.status, None, ts), asked=entry.asked or asked)
         close_entry(connection, entry, settled, ts, Author.SERVER)
-        return Nothing(now, answer.refusal)
+        return Nothing(refusal=answer.refusal)
     assert artifact is not None
     if entry.artifact_id is None:
         if not entry.counted:
@@ -107,18 +106,11 @@ def keep_log(connection: Connection, deployment: str, device: str, lines: Sequen
     entries.save_log(connection, entry, json.dumps([asdict(line) for line in lines]))
 
 
-def _outlook(connection: Connection, device: str, now: datetime) -> _Outlook:
+def _outlook(connection: Connection, device: str) -> _Outlook:
     unfinished = entries.unfinished(connection, device)
     waiting = rules.waiting(unfinished, entries.last_finished(connection, device)) if unfinished else []
     orders = deployments.by_ids(connection, {one.deployment_id for one in waiting}) if waiting else {}
-    joinable = [one for one in deployments.open_to_all(connection) if _may_join(connection, one, device, now)]
-    return _Outlook(waiting, orders, joinable)
-
-
-def _join(connection: Connection, device: str, now: datetime) -> None:
-    for order in deployments.open_to_all(connection):
-        if _may_join(connection, order, device, now):
-            entries.join(connection, order, device, stamp(now))
+    return _Outlook(waiting, orders)
 
 
 def _may_join(connection: Connection, order: Deployment, device: str, now: datetime) -> bool:
