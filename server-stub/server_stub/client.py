@@ -3,7 +3,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,13 +70,6 @@ class Client:
     def deployment(self, deployment: str) -> dict[str, Any]:
         found: dict[str, Any] = self.call("GET", f"{DEPLOYMENTS}/{deployment}").json()
         return found
-
-    def parts(self, deployment: str) -> Iterator[dict[str, Any]]:
-        """The devices of a deployment, page by page."""
-        page = 1
-        while found := self.call("GET", f"{DEPLOYMENTS}/{deployment}/devices?per_page=500&page={page}").json():
-            yield from found
-            page += 1
 
 
 def beside(directory: Path, database: str | None) -> Client:

@@ -105,7 +105,3 @@ class Recent:
 
     def put_back(self, check_ins: Mapping[str, datetime]) -> None:
         self._check_ins = {**check_ins, **self._check_ins}
-
-    @property
-    def waiting_check_ins(self) -> int:
-        return len(self._check_ins)

@@ -32,8 +32,6 @@ Result = TypeVar("Result")
 # Seconds between two looks at what other processes have changed, and between two notes of check-ins.
 LOOK_EVERY = 0.5
 NOTE_EVERY = 10.0
-# Check-ins that are written down at once, so that they are a bounded number in memory.
-MOST_CHECK_INS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,6 @@ class Policy:
     accept_all: bool = False
     limits: Limits = field(default_factory=Limits)
     artifact_keys: "Mapping[str, PublicKey]" = field(default_factory=dict)
-    plain: bool = False
 
 
 class Services:

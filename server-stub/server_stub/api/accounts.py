@@ -2,6 +2,7 @@
 """Users and tokens: the log-in, who may log in, and tokens for programs."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -121,12 +122,8 @@ async def add(services: ServicesDep, _: Admin, asked: UserIn) -> Response:
     name = asked.name or asked.email
     if not name:
         raise Malformed('A user needs a "name".')
-    try:
-        rules.check_name(name)
-        rules.check_password(asked.password)
-    except BadInput as problem:
-        raise Malformed(str(problem)) from None
-    remembered = await run_in_threadpool(rules.remember, asked.password)
+    _checked(rules.check_name, name)
+    remembered = await _remembered(asked.password)
     await services.write(partial(users.add, user=User(name, remembered, Role(asked.role), stamp(now()))))
     return created(f"{ROOT}/users/{name}")
 
@@ -143,13 +140,7 @@ async def get_one(services: ServicesDep, user: Viewer, name: Text) -> Any:
 @routes.put("/users/{name}", status_code=204, responses=refusals(404, 422))
 async def change(services: ServicesDep, _: Admin, name: Text, asked: ChangeIn) -> None:
     """Give a user another password or role; a new password ends all sessions."""
-    remembered = None
-    if asked.password is not None:
-        try:
-            rules.check_password(asked.password)
-        except BadInput as problem:
-            raise Malformed(str(problem)) from None
-        remembered = await run_in_threadpool(rules.remember, asked.password)
+    remembered = None if asked.password is None else await _remembered(asked.password)
 
     def job(link: Connection) -> None:
         found = _existing(link, name)
@@ -218,6 +209,18 @@ async def _give(services: Services, user: str, name: str | None, role: Role, lif
     token = Token(str(uuid.uuid4()), user, name, role, stamp(moment), stamp(moment + life))
     await services.write(partial(users.add_token, token=token, now=stamp(moment)))
     return tokens.for_user(services.secret, user, token.id, role, moment, moment + life)
+
+
+def _checked(check: Callable[[str], str], text: str) -> str:
+    """What the command line's rule says of a text, as an answer to a request. Raises Malformed."""
+    try:
+        return check(text)
+    except BadInput as problem:
+        raise Malformed(str(problem)) from None
+
+
+async def _remembered(password: str) -> str:
+    return await run_in_threadpool(rules.remember, _checked(rules.check_password, password))
 
 
 def _existing(link: Connection, name: str) -> User:

@@ -32,7 +32,6 @@ from server_stub.errors import Conflict, NotFound, StorageFull
 from server_stub.services import Services
 from server_stub.storage import artifacts, deployments, entries
 from server_stub.storage.artifacts import Wanted
-from server_stub.storage.page import Page
 from server_stub.storage.store import Draft
 from updater.artifact import ByteSource
 
@@ -165,12 +164,6 @@ Sorting = Annotated[
 ]
 
 
-async def _listed(request: Request, response: Response, services: Services, wanted: Wanted, page: Page) -> Any:
-    found, total = await services.read(partial(artifacts.listed, wanted=wanted, page=page))
-    tell_page(request, response, page, total)
-    return [shown(one) for one in found]
-
-
 @routes.get(ROOT, response_model=list[ArtifactOut])
 @routes.get(f"{ROOT}/list", response_model=list[ArtifactOut])
 @routes.get("/api/management/v2/deployments/artifacts", response_model=list[ArtifactOut])
@@ -196,7 +189,9 @@ async def list_all(
         by_name=column == "name",
         descending=direction == "desc",
     )
-    return await _listed(request, response, services, wanted, page)
+    found, total = await services.read(partial(artifacts.listed, wanted=wanted, page=page))
+    tell_page(request, response, page, total)
+    return [shown(one) for one in found]
 
 
 @routes.get(f"{ROOT}/{{artifact_id}}", response_model=ArtifactOut, responses=refusals(404))

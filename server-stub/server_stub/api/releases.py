@@ -44,21 +44,8 @@ class NotesIn(Model):
 
 @routes.get(V1, response_model=list[ReleaseV1], response_model_by_alias=True)
 @routes.get(f"{V1}/list", response_model=list[ReleaseV1], response_model_by_alias=True)
-async def list_v1(
-    request: Request,
-    response: Response,
-    services: ServicesDep,
-    _: Viewer,
-    page: PageDep,
-    name: Annotated[Text | None, Query(description="its beginning")] = None,
-) -> Any:
-    found, total = await services.read(partial(_looked, prefix=name, page=page))
-    tell_page(request, response, page, total)
-    return found
-
-
 @routes.get(V2, response_model=list[ReleaseOut])
-async def list_v2(
+async def list_all(
     request: Request,
     response: Response,
     services: ServicesDep,
@@ -66,6 +53,7 @@ async def list_v2(
     page: PageDep,
     name: Annotated[Text | None, Query(description="its beginning")] = None,
 ) -> Any:
+    """The releases; each route writes of them what its protocol knows."""
     found, total = await services.read(partial(_looked, prefix=name, page=page))
     tell_page(request, response, page, total)
     return found

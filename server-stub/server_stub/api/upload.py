@@ -91,7 +91,6 @@ class Parts:
             raise Malformed("The body must be multipart/form-data.")
         self.fields: dict[str, bytearray] = {}
         self.size = 0
-        self.file_name = ""
         self._limit = limit
         self._sinks = sinks
         self._has_file = False
@@ -157,7 +156,6 @@ class Parts:
             if self._has_file:
                 raise Malformed("The upload has more than one artifact: send them one by one.")
             self._has_file = True
-            self.file_name = options.get(b"filename", b"").decode(errors="replace")
 
     def _take(self, data: bytes, start: int, end: int) -> None:
         if self._part in FILE_PARTS:

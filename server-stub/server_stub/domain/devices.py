@@ -106,10 +106,3 @@ def device_status(statuses: Iterable[AuthStatus]) -> str:
     """The best of its auth sets, in the order in which AuthStatus names them."""
     held = set(statuses)
     return next((status for status in AuthStatus if status in held), NO_AUTH)
-
-
-def read_decision(value: Mapping[str, Any]) -> AuthStatus:
-    wanted = value.get("status")
-    if wanted not in (AuthStatus.ACCEPTED, AuthStatus.REJECTED):
-        raise Malformed('"status" must be "accepted" or "rejected".')
-    return AuthStatus(wanted)

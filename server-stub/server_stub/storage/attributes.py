@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of attributes: one for each plain value, so that the database can compare them."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from server_stub.domain.inventory import Attribute, Scope, Value
 from server_stub.storage.schema import attributes, devices
@@ -39,12 +39,6 @@ def of_devices(connection: Connection, wanted: Collection[str]) -> dict[str, lis
     return found
 
 
-def same(connection: Connection, device: str, changed: Sequence[Attribute], scope: Scope) -> bool:
-    """Whether these are exactly the attributes of the scope already, so that nothing need be written."""
-    kept = {one.name: one.value for one in of_devices(connection, [device])[device] if one.scope is scope}
-    return kept == {one.name: one.value for one in changed}
-
-
 def texts_of(connection: Connection, device: str, scope: Scope) -> dict[str, str]:
     """The attributes of one scope that are plain texts."""
     query = select(attributes.c.name, attributes.c.text).where(
@@ -76,12 +70,6 @@ def numbers_of_values(connection: Connection, scope: Scope, name: str, most: int
         .limit(most)
     )
     return [(row.text, row.number) for row in connection.execute(query)]
-
-
-def remove(connection: Connection, device: str, wanted: Iterable[tuple[Scope, str]]) -> None:
-    keys = [(scope, name) for scope, name in wanted]
-    which = tuple_(attributes.c.scope, attributes.c.name).in_(keys)
-    connection.execute(delete(attributes).where(attributes.c.device_id == device, which))
 
 
 def _rows(device: str, one: Attribute) -> list[dict[str, Any]]:
