@@ -30,7 +30,9 @@ PHONE = {"width": 360, "height": 740}
 PATIENCE = 60_000
 
 
-@pytest.fixture(scope="session")
+# Playwright's loop runs in this thread for as long as it lives, and no other test may have a loop then: it must end
+# with the module.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.fail("Chromium is missing: install it with make setup-tests.", pytrace=False)
