@@ -109,7 +109,7 @@ class Entry:
     """One device's part in a deployment.
 
     `asked` and `artifact_id` are there once the device has been given the artifact in this attempt; `counted` once it
-    has in any. `attempts`: how many have failed before.
+    has in any. `attempts`: how many have failed before, of the `retries` that may.
     """
 
     deployment_id: str
@@ -117,6 +117,7 @@ class Entry:
     device_id: str
     artifact_name: str
     force: bool
+    retries: int
     status: Status
     substate: str | None
     created: str
@@ -200,12 +201,12 @@ def move(entry: Entry, status: Status, substate: str | None, now: str) -> Entry:
     )
 
 
-def report(entry: Entry, status: Status, substate: str | None, now: str, retries: int) -> tuple[Entry, ...]:
+def report(entry: Entry, status: Status, substate: str | None, now: str) -> tuple[Entry, ...]:
     """The entry after a device's report: its states one after the other, none if the report is too late to count."""
     if entry.status not in CLOSED and _is_late(entry, status):
         return ()
     moved = move(entry, status, substate, now)
-    if status is Status.FAILURE and entry.status not in FINISHED and entry.attempts < retries:
+    if status is Status.FAILURE and entry.status not in FINISHED and entry.attempts < entry.retries:
         again = replace(
             moved,
             status=Status.PENDING,

@@ -89,9 +89,7 @@ def report(
 ) -> None:
     """Take a device's word; all of it is written down, also what comes too late to change anything."""
     entry = _existing(connection, deployment, device)
-    order = deployments.by_id(connection, deployment)
-    assert order is not None
-    steps = rules.report(entry, status, substate, now, order.retries)
+    steps = rules.report(entry, status, substate, now)
     entries.record(connection, entry, status, substate, now, Author.DEVICE)
     if not steps:
         return

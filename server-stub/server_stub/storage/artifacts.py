@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from server_stub.domain.artifacts import Artifact, Facts, PayloadFacts, read_signature
@@ -54,12 +54,12 @@ def add(connection: Connection, artifact: Artifact) -> None:
 
 
 def by_id(connection: Connection, artifact: str) -> Artifact | None:
-    row = connection.execute(select(artifacts).where(artifacts.c.id == artifact)).one_or_none()
+    row = connection.execute(_BY_ID, {"artifact": artifact}).one_or_none()
     return None if row is None else _artifact(row)
 
 
 def size_of(connection: Connection, artifact: str) -> int | None:
-    return connection.execute(select(artifacts.c.size).where(artifacts.c.id == artifact)).scalar_one_or_none()
+    return connection.execute(_SIZE, {"artifact": artifact}).scalar_one_or_none()
 
 
 def by_name(connection: Connection, name: str) -> list[Artifact]:
@@ -108,8 +108,7 @@ def latest_names(connection: Connection, most: int) -> list[str]:
 
 def by_names(connection: Connection, names: Collection[str]) -> dict[str, list[Artifact]]:
     found: dict[str, list[Artifact]] = {name: [] for name in names}
-    query = select(artifacts).where(artifacts.c.name.in_(names)).order_by(artifacts.c.modified, artifacts.c.id)
-    for row in connection.execute(query):
+    for row in connection.execute(_BY_NAMES, {"names": list(names)}):
         found[row.name].append(_artifact(row))
     return found
 
@@ -138,6 +137,16 @@ def all_ids(connection: Connection) -> set[str]:
 def remove(connection: Connection, artifact: str) -> None:
     connection.execute(delete(artifacts).where(artifacts.c.id == artifact))
     touch(connection, Topic.ARTIFACTS, Topic.WORK)
+
+
+# What a device's poll and download need, put together once.
+_BY_ID = select(artifacts).where(artifacts.c.id == bindparam("artifact"))
+_SIZE = select(artifacts.c.size).where(artifacts.c.id == bindparam("artifact"))
+_BY_NAMES = (
+    select(artifacts)
+    .where(artifacts.c.name.in_(bindparam("names", expanding=True)))
+    .order_by(artifacts.c.modified, artifacts.c.id)
+)
 
 
 def _artifact(row: Row[Any]) -> Artifact:

@@ -5,24 +5,31 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
 from server_stub.domain.inventory import Attribute, Scope, Value
 from server_stub.storage.schema import attributes, devices
 
 # A list without members keeps its place by a row at this position.
 _EMPTY = -1
+# What every inventory and every poll that begins something needs, put together once.
+_MINE = (attributes.c.device_id == bindparam("device")) & (attributes.c.scope == bindparam("which"))
+_DELETE_ALL = delete(attributes).where(_MINE)
+_DELETE = _DELETE_ALL.where(attributes.c.name.in_(bindparam("names", expanding=True)))
+_INSERT = insert(attributes)
+_TEXTS = select(attributes.c.name, attributes.c.text).where(_MINE, attributes.c.listed.is_(False))
 
 
 def save(connection: Connection, device: str, changed: Sequence[Attribute], scope: Scope, *, replace: bool) -> None:
     """Keep attributes of one scope; `replace` removes all others of it."""
-    mine = (attributes.c.device_id == device) & (attributes.c.scope == scope)
-    if not replace:
-        mine &= attributes.c.name.in_([one.name for one in changed])
-    connection.execute(delete(attributes).where(mine))
+    told: dict[str, Any] = {"device": device, "which": scope}
+    if replace:
+        connection.execute(_DELETE_ALL, told)
+    else:
+        connection.execute(_DELETE, {**told, "names": [one.name for one in changed]})
     rows = [row for one in changed for row in _rows(device, one)]
     if rows:
-        connection.execute(insert(attributes), rows)
+        connection.execute(_INSERT, rows)
 
 
 def of_devices(connection: Connection, wanted: Collection[str]) -> dict[str, list[Attribute]]:
@@ -41,10 +48,8 @@ def of_devices(connection: Connection, wanted: Collection[str]) -> dict[str, lis
 
 def texts_of(connection: Connection, device: str, scope: Scope) -> dict[str, str]:
     """The attributes of one scope that are plain texts."""
-    query = select(attributes.c.name, attributes.c.text).where(
-        attributes.c.device_id == device, attributes.c.scope == scope, attributes.c.listed.is_(False)
-    )
-    return {row.name: row.text for row in connection.execute(query) if row.text is not None}
+    rows = connection.execute(_TEXTS, {"device": device, "which": scope})
+    return {row.name: row.text for row in rows if row.text is not None}
 
 
 def names(connection: Connection) -> list[tuple[Scope, str, int]]:

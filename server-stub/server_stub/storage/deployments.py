@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from server_stub.clock import read_stamp, stamp
 from server_stub.domain.deployments import Deployment, Target, TargetKind
@@ -64,8 +64,7 @@ def save(connection: Connection, one: Deployment) -> None:
 
 def begin_one(connection: Connection, deployment: str) -> None:
     """Count a device that begins. Not touched as work: nobody gets more to do by it."""
-    statement = update(deployments).where(deployments.c.id == deployment)
-    connection.execute(statement.values(begun=deployments.c.begun + 1))
+    connection.execute(_BEGIN_ONE, {"deployment": deployment})
 
 
 def by_id(connection: Connection, deployment: str) -> Deployment | None:
@@ -73,7 +72,7 @@ def by_id(connection: Connection, deployment: str) -> Deployment | None:
 
 
 def by_ids(connection: Connection, wanted: Collection[str]) -> dict[str, Deployment]:
-    rows = connection.execute(select(deployments).where(deployments.c.id.in_(wanted)))
+    rows = connection.execute(_BY_IDS, {"wanted": list(wanted)})
     return {row.id: _deployment(row) for row in rows}
 
 
@@ -90,6 +89,11 @@ def open_to_all(connection: Connection) -> list[Deployment]:
     return [_deployment(row) for row in connection.execute(_OPEN) if row.target["kind"] == TargetKind.FILTER]
 
 
+# What every poll needs, put together once.
+_BEGIN_ONE = (
+    update(deployments).where(deployments.c.id == bindparam("deployment")).values(begun=deployments.c.begun + 1)
+)
+_BY_IDS = select(deployments).where(deployments.c.id.in_(bindparam("wanted", expanding=True)))
 _OPEN = (
     select(deployments)
     .where(deployments.c.finished.is_(None), deployments.c.state != str(State.ABORTED))

@@ -33,7 +33,7 @@ def by_identity(connection: Connection, identity: str) -> Device | None:
 
 
 def by_id(connection: Connection, device: str) -> Device | None:
-    row = connection.execute(select(devices).where(devices.c.id == device)).one_or_none()
+    row = connection.execute(_BY_ID, {"which": device}).one_or_none()
     return None if row is None else _device(row)
 
 
@@ -123,7 +123,7 @@ def note_check_ins(connection: Connection, seen: Mapping[str, str]) -> None:
 
 
 def note_inventory(connection: Connection, device: str, now: str) -> None:
-    connection.execute(update(devices).where(devices.c.id == device).values(inventory_ts=now))
+    connection.execute(_NOTE_INVENTORY, {"which": device, "moment": now})
     touch(connection, Topic.DEVICES)
 
 
@@ -144,7 +144,9 @@ def is_accepted(connection: Connection, device: str, auth_set: str) -> bool:
     return connection.execute(_STATUS, told).scalar_one_or_none() == AuthStatus.ACCEPTED
 
 
-# Asked for every token that is not remembered, so put together once.
+# Asked for every token that is not remembered, and for every inventory, so put together once.
+_BY_ID = select(devices).where(devices.c.id == bindparam("which"))
+_NOTE_INVENTORY = update(devices).where(devices.c.id == bindparam("which")).values(inventory_ts=bindparam("moment"))
 _STATUS = select(auth_sets.c.status).where(
     auth_sets.c.id == bindparam("auth_set"), auth_sets.c.device_id == bindparam("device")
 )

@@ -66,8 +66,7 @@ def last_finished(connection: Connection, device: str) -> int:
 
 
 def is_part(connection: Connection, deployment: str, device: str) -> bool:
-    mine = (entries.c.deployment_id == deployment) & (entries.c.device_id == device)
-    return connection.execute(select(entries.c.device_id).where(mine)).first() is not None
+    return connection.execute(_IS_PART, {"deployment": deployment, "device": device}).first() is not None
 
 
 def devices_of(connection: Connection, deployment: str) -> set[str]:
@@ -164,8 +163,7 @@ def history_of(connection: Connection, keys: Iterable[Entry]) -> dict[tuple[str,
 def counts(connection: Connection, wanted: Collection[str]) -> dict[str, dict[Status, int]]:
     """How many devices are in each status, by deployment."""
     found: dict[str, dict[Status, int]] = {deployment: {} for deployment in wanted}
-    query = select(tallies).where(tallies.c.deployment_id.in_(wanted), tallies.c.number > 0)
-    for row in connection.execute(query):
+    for row in connection.execute(_COUNTS, {"wanted": list(wanted)}):
         found[row.deployment_id][Status(row.status)] = row.number
     return found
 
@@ -226,6 +224,7 @@ _COLUMNS: Sequence[Any] = (
     deployments.c.order,
     deployments.c.artifact_name,
     deployments.c.force,
+    deployments.c.retries,
 )
 
 
@@ -252,6 +251,8 @@ _SAVED = (
 )
 _SAVE = update(entries).where(_THIS_ONE).values({name: bindparam(name) for name in _SAVED})
 _RECORD = insert(history)
+_IS_PART = select(entries.c.device_id).where(_THIS_ONE)
+_COUNTS = select(tallies).where(tallies.c.deployment_id.in_(bindparam("wanted", expanding=True)), tallies.c.number > 0)
 _TALLY = (
     update(tallies)
     .where(tallies.c.deployment_id == bindparam("deployment"), tallies.c.status == bindparam("which"))
@@ -267,6 +268,7 @@ def _entry(row: Row[Any]) -> Entry:
         device_id=row.device_id,
         artifact_name=row.artifact_name,
         force=row.force,
+        retries=row.retries,
         status=Status(row.status),
         substate=row.substate,
         created=row.created,
