@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NoReturn
 
@@ -69,6 +69,14 @@ def _parser() -> Parser:
     start.add_argument("--certificate", type=Path, metavar="FILE", help="PEM, instead of one of the server's own CA")
     start.add_argument("--key", type=Path, metavar="FILE", help="the certificate's private key, PEM")
     start.add_argument("--plain", action="store_true", help="without TLS, for behind a proxy that has it")
+    start.add_argument(
+        "--proxy",
+        action="append",
+        type=_network,
+        default=[],
+        metavar="ADDRESS",
+        help="a proxy whose X-Forwarded-Proto and -For count with --plain; one on this machine, if not given",
+    )
     start.add_argument("--max-devices", type=_count, default=0, metavar="N", help="accept at most so many")
     start.add_argument(
         "--max-artifact-size",
@@ -128,6 +136,8 @@ def _start(options: argparse.Namespace) -> int:
     hosts = tuple(_check_host(host) for host in options.host)
     if (options.certificate is None) is not (options.key is None):
         raise BadInput("A certificate needs its key: give both --certificate and --key.")
+    if options.proxy and not options.plain:
+        raise BadInput("What a proxy forwards counts only where it brings the TLS: give --proxy with --plain.")
 
     from server_stub.start import start
 
@@ -152,6 +162,13 @@ def _check_host(host: str) -> str:
         if HOST_NAME.fullmatch(host):
             return host
     raise BadInput(f"{host!r} is neither a host name nor an address: give --host as board-lab.example.")
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address or a network such as 192.0.2.0/24") from None
 
 
 def _count(text: str) -> int:

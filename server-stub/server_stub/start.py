@@ -31,6 +31,7 @@ from server_stub.storage.database import Database, read_url, sqlite_at
 from server_stub.storage.store import ArtifactStore, Directory
 
 INTERRUPTED = 128 + signal.SIGINT
+LOOPBACK = ("127.0.0.1", "::1")
 # Seconds that running downloads get when the server is told to end.
 GRACE = 1
 # Seconds after which a connection that asks nothing is closed.
@@ -123,7 +124,9 @@ def _serve(
         lifespan="on",
         log_config=None,
         access_log=False,
-        proxy_headers=False,
+        # Else links would lead past the proxy's TLS, and all devices would come from one address.
+        proxy_headers=options.plain,
+        forwarded_allow_ips=options.proxy or list(LOOPBACK),
         server_header=False,
         limit_concurrency=policy.limits.connections,
         timeout_keep_alive=KEEP_ALIVE,

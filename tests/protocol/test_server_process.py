@@ -2,6 +2,7 @@
 """The server as a process: its certificate, its ends, what survives them, and its sentences about bad input."""
 
 import json
+import shutil
 import signal
 import socket
 import ssl
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.protocol.conftest import PASSWORD, Device, Operator, Server, make_key, run_cli
+from tests.protocol.conftest import MANAGEMENT, PASSWORD, Device, Operator, Server, make_key, run_cli
 
 
 def test_an_acknowledged_status_survives_a_kill(
@@ -99,6 +100,28 @@ def test_options_of_a_laboratory(tmp_path: Path):
     assert server.end(signal.SIGINT) == 130
 
 
+@pytest.mark.parametrize(("proxy", "scheme"), [((), "https"), (("--proxy", "192.0.2.1"), "http")])
+def test_behind_a_proxy_links_and_the_cookie_are_for_its_tls(
+    proxy: tuple[str, ...], scheme: str, prepared: Path, tmp_path: Path, write_artifact: Callable[..., Path]
+):
+    server = Server(shutil.copytree(prepared, tmp_path / "lab"), options=("--plain", "--accept-all", *proxy))
+    server.start()
+    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
+    operator = Operator(server, answer.text)
+    device = Device(server, {"mac": "behind"}, make_key("ed25519"))
+    assert device.authenticate().status_code == 200
+    assert operator.upload(write_artifact("proxied")).status_code == 201
+    operator.deploy("proxied", operator.device(device.identity)["id"])
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7", "Host": "ota.example"}
+    uri = device.poll(headers=forwarded).json()["artifact"]["source"]["uri"]
+    assert uri.startswith(f"{scheme}://ota.example/artifacts/")
+    form = {"name": "operator", "password": PASSWORD}
+    came = {**forwarded, "Sec-Fetch-Site": "same-origin"}
+    answer = server.call("POST", "/ui/login", data=form, headers=came, allow_redirects=False)
+    assert ("Secure" in answer.headers["Set-Cookie"]) is (scheme == "https")
+    assert server.end(signal.SIGTERM) == 0
+
+
 def test_a_user_is_added_while_the_server_runs(server: Server):
     added = server.add_user("second")
     assert (added.returncode, added.stderr) == (0, "")
@@ -138,6 +161,8 @@ def test_a_damaged_authority_is_said_and_not_replaced(tmp_path: Path):
         (("start", "--dir", "{dir}", "--listen", "8443"), "", 2),
         (("start", "--dir", "{dir}", "--listen", "127.0.0.1:99999"), "", 2),
         (("start", "--dir", "{dir}", "--host", "not a host"), "", 2),
+        (("start", "--dir", "{dir}", "--plain", "--proxy", "192.0.2.0/40"), "", 2),
+        (("start", "--dir", "{dir}", "--proxy", "192.0.2.1"), "", 2),
         (("start", "--dir", "{file}"), "", 2),
         (("start", "--dir", "/proc/server"), "", 4),
         (("user", "add", "a:b", "--password-stdin", "--dir", "{dir}"), PASSWORD, 2),
