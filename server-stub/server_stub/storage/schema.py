@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 # The latest migration.
-REVISION = "0002"
+REVISION = "0003"
 # SQLite counts up by itself only what is called INTEGER, and its integers are as long.
 Long = BigInteger().with_variant(Integer, "sqlite")
 
@@ -93,6 +93,7 @@ auth_sets = Table(
     Column("status", String, nullable=False),
     Column("ts", String, nullable=False),
     UniqueConstraint("device_id", "pubkey"),
+    Index("auth_sets_by_status", "status"),
 )
 
 # One row per value: a list has several, at positions from 0; one without members has a row at -1.
@@ -106,7 +107,8 @@ attributes = Table(
     Column("listed", Boolean, nullable=False),
     Column("text", Text),
     Column("number", Float),
-    Index("attributes_by_name", "scope", "name"),
+    # Not with the text: SQLite would take it for one device's attribute that is larger than something, and read all.
+    Index("attributes_by_name", "scope", "name", "position"),
 )
 
 # Named filters: what Mender calls dynamic groups.
