@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ class ForeignClient:
 
     tools: Path
     folder: Path
+    version = "3.4"
 
     def prepare(self, url: str, ca: str, artifact: str = "old") -> None:
         configuration = {
@@ -50,23 +51,30 @@ class ForeignClient:
             f"mount -t overlay overlay -o lowerdir={self.folder}/etc:/etc /etc",
         ]
         options = f"--config {self.folder}/mender.conf --fallback-config /nonexistent --data {self.folder}/data"
-        daemon = f"exec {self.tools}/bin/mender {options} --no-syslog --log-level debug daemon"
-        words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", "\n".join([*layers, daemon])]
+        itself = f"exec {self.tools}/bin/mender {options} --no-syslog --log-level debug daemon"
+        words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", "\n".join([*layers, itself])]
         environment = {**os.environ, "LD_LIBRARY_PATH": str(self.tools / "lib")}
-        with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
-        try:
+        with daemon(words, environment, self.folder / "log"):
             yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
 
     def log(self) -> str:
         return (self.folder / "log").read_text(errors="replace")
+
+
+@contextmanager
+def daemon(words: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
+    """A process at work, ended afterwards; what it says is added to the log."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(words, stdout=out, stderr=out, env=environment)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
 
 
 def tools() -> Path:
