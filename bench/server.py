@@ -2,8 +2,8 @@
 """What the update server carries, beside nginx on the same machine in the same run. Everything goes over TLS.
 
 Polls a second are compared with nginx's fixed 204 under the same wrk; downloads with nginx's of the same file. Then
-simulated devices (bench/load/fleet.py) poll at an interval, go through whole deployments, and come back all at once as
-after an outage. Memory is looked at while the fleet grows. Prints one JSON object.
+simulated devices (bench/load/fleet.py) poll at an interval, come back all at once as after an outage, and go through
+whole deployments. Memory is looked at while the fleet grows. Prints one JSON object.
 
     python bench/server.py [--devices 10000] [--largest 100000] [--quick]
 """
@@ -23,15 +23,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert
 
 from server_stub.clock import now, stamp
-from server_stub.domain import tokens
+from server_stub.domain import links, tokens
+from server_stub.domain.devices import read_identity
 from server_stub.storage import schema, settings
 from server_stub.storage.database import Database, sqlite_at
 from updater.artifact import Compression, write_module_artifact
 
 CONNECTIONS = 50
+# Devices that go through a whole deployment, of all that have a part in it.
+AT_WORK = 2_000
 ROUNDS = 3
 FILE_BYTES = 1_000_000_000
 NGINX = """
@@ -54,6 +59,17 @@ class Laboratory:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "server"
+        self._start()
+        self.devices: list[dict[str, str]] = []
+        # One key for all: what is measured does not depend on whose it is.
+        key = Ed25519PrivateKey.generate()
+        pem = serialization.Encoding.PEM
+        secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        self.key = secret.decode()
+        shown = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self._shown = shown.decode()
+
+    def _start(self) -> None:
         words = ("start", "--dir", str(self.folder), "--json", "--log-level", "warning")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "server_stub", *words], stdout=subprocess.PIPE, text=True
@@ -61,16 +77,20 @@ class Laboratory:
         assert self.process.stdout is not None
         told = json.loads(self.process.stdout.readline())
         self.url, self.ca = told["url"], told["ca"]
-        self.devices: list[dict[str, str]] = []
+
+    def restart(self) -> None:
+        """With all that it remembers gone, as after an outage."""
+        self.close()
+        self._start()
 
     def grow(self, number: int) -> None:
         """Have so many accepted devices; written to the database, since introductions are not what is measured."""
         database, moment = Database(sqlite_at(self.folder)), now()
         names = [f"{one:08d}" for one in range(len(self.devices), number)]
-        common = {"created_ts": stamp(moment), "updated_ts": stamp(moment)}
-        devices = [{"id": one, "identity": json.dumps({"mac": one}), "status": "accepted", **common} for one in names]
+        common = {"status": "accepted", "created_ts": stamp(moment), "updated_ts": stamp(moment)}
+        devices = [{"id": one, "identity": read_identity({"mac": one}), **common} for one in names]
         sets = [
-            {"id": f"set-{one}", "device_id": one, "pubkey": one, "status": "accepted", "ts": stamp(moment)}
+            {"id": f"set-{one}", "device_id": one, "pubkey": self._shown, "status": "accepted", "ts": stamp(moment)}
             for one in names
         ]
         with database.writing() as connection:
@@ -79,7 +99,9 @@ class Laboratory:
                 connection.execute(insert(schema.devices), devices)
                 connection.execute(insert(schema.auth_sets), sets)
         database.close()
-        self.devices += [{"id": one, "token": tokens.for_device(secret, one, f"set-{one}", moment)} for one in names]
+        self.devices += [
+            {"id": one, "mac": one, "token": tokens.for_device(secret, one, f"set-{one}", moment)} for one in names
+        ]
 
     def memory(self) -> float:
         """MiB that the server's process holds."""
@@ -96,13 +118,14 @@ class Laboratory:
         return json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
 
     def fleet(self, what: str, **more: Any) -> dict[str, Any]:
-        order = {"what": what, "url": self.url, "ca": self.ca, "devices": self.devices, **more}
+        told = {"url": self.url, "ca": self.ca, "key": self.key, "devices": self.devices}
+        order = {**told, "what": what, **more}
         script = [sys.executable, str(Path(__file__).with_name("load") / "fleet.py")]
         before = self.processor()
         done = subprocess.run(script, input=json.dumps(order), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        told: dict[str, Any] = json.loads(done.stdout)
-        return {**told, "server_cpu_s": round(self.processor() - before, 2)}
+        found: dict[str, Any] = json.loads(done.stdout)
+        return {**found, "server_cpu_s": round(self.processor() - before, 2), "memory_mib": self.memory()}
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -170,8 +193,6 @@ def downloads(folder: Path, lab: Laboratory, other: str) -> dict[str, float]:
     uploading = artifact.stat().st_size / (time.perf_counter() - began)
     link = f"/artifacts/download/{found['id']}"
     secret = _secret(lab)
-    from server_stub.domain import links
-
     token = links.sign(secret, found["id"], links.OPERATOR, now() + links.LIFE)
     best = {"server": 0.0, "nginx": 0.0}
     for _ in range(ROUNDS + 1):
@@ -197,14 +218,16 @@ def _secret(lab: Laboratory) -> bytes:
     return found
 
 
-def deployment(folder: Path, lab: Laboratory, name: str) -> None:
-    """A small artifact, and a deployment of it to all."""
+def deployment(folder: Path, lab: Laboratory, name: str) -> float:
+    """A small artifact, and a deployment of it to all; seconds for the latter."""
     content, artifact = folder / "small", folder / "small.mender"
     content.write_bytes(os.urandom(10_000))
     with artifact.open("wb") as file:
         write_module_artifact(file, payload_type="single-file", files=[content], name=name, device_types=["bench"])
     lab.command("upload", str(artifact))
+    began = time.perf_counter()
     lab.command("deploy", name, "--all")
+    return round(time.perf_counter() - began, 2)
 
 
 def main() -> None:
@@ -224,9 +247,9 @@ def main() -> None:
             for number in (100, 1000, options.devices, options.largest):
                 lab.grow(number)
                 once = lab.fleet(
-                    "polls", interval=max(1, number / 1500), seconds=max(1, number / 1500), connections=100
+                    "polls", interval=max(1, number / 1000), seconds=max(1, number / 1000), connections=100
                 )
-                growth[number] = {"memory_mib": lab.memory(), **once}
+                growth[number] = once
             told["growth"] = growth
             lab.devices = lab.devices[: options.devices]
             with nginx(folder / "nginx", lab.folder / "tls", folder / "files", 18_443) as other:
@@ -234,15 +257,11 @@ def main() -> None:
                 told["downloads"] = downloads(folder, lab, other)
             told["polls_every_5_s"] = lab.fleet("polls", interval=5, seconds=seconds, connections=1000)
             told["polls_every_60_s_new_connection"] = lab.fleet("fresh", interval=60, seconds=seconds, connections=500)
-            deployment(folder, lab, "cycle")
+            lab.restart()
+            told["herd"] = lab.fleet("herd", connections=500)
+            told["order_s"] = deployment(folder, lab, "cycle")
+            lab.devices = lab.devices[:AT_WORK]
             told["cycle"] = lab.fleet("cycle", connections=50)
-            told["memory_mib"] = lab.memory()
-            lab.close()
-            again = Laboratory(folder)
-            again.devices, lab = lab.devices, again
-            deployment(folder, lab, "herd")
-            told["herd"] = lab.fleet("cycle", connections=500)
-            told["herd_memory_mib"] = lab.memory()
         finally:
             lab.close()
     print(json.dumps(told, indent=2))

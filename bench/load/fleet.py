@@ -1,27 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated devices for bench/server.py, in a process of their own: they say what real ones say, and time the answers.
 
-Reads one JSON object from standard input (`url`, `ca`, `devices`: a list of {id, token}, and what to do), prints one.
+Reads one JSON object from standard input (`url`, `ca`, `devices`: a list of {id, mac, token}, `key`: the key of
+them all, as PEM, and what to do), prints one with the times of each kind of question in milliseconds.
 
     what: "polls"   every device asks once in `interval` seconds, for `seconds`, over `connections` that stay open
-    what: "cycle"   every device asks, downloads, and reports until success; all at once, over `connections`
     what: "fresh"   as "polls", but with a new connection, and so a new TLS handshake, for every question
+    what: "herd"    all at once, as after an outage: every device connects, is let in, sends its inventory and asks
+    what: "cycle"   the same, and then it downloads and reports until success
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import uvloop
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ASKED = json.dumps({"device_type": "bench", "artifact_name": "old"}).encode()
 PREFIX = "/api/devices/v1/deployments/device/deployments"
+INTRODUCTION = "/api/devices/v1/authentication/auth_requests"
+INVENTORY = "/api/devices/v1/inventory/device/attributes"
+ATTRIBUTES = json.dumps([{"name": f"name{number}", "value": f"value {number}"} for number in range(25)]).encode()
 STATUSES = ("downloading", "installing", "rebooting", "success")
 
 
@@ -34,15 +43,15 @@ class Line:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def ask(self, method: str, path: str, token: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Status and body of the answer."""
+    async def ask(self, method: str, path: str, headers: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Status and body of the answer; each of the headers ends with its line."""
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(
                 "127.0.0.1", self._port, ssl=self._context, server_hostname="127.0.0.1"
             )
         reader, writer = self._reader, self._writer
         assert reader is not None
-        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\n{headers}"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
@@ -59,28 +68,26 @@ class Fleet:
     def __init__(self, order: dict[str, Any]) -> None:
         self.order = order
         self.devices: list[dict[str, str]] = order["devices"]
-        self.times: list[float] = []
-        self.statuses: dict[int, int] = {}
+        self.times: defaultdict[str, list[float]] = defaultdict(list)
+        self.statuses: Counter[int] = Counter()
         self.failed = 0
         self._context = ssl.create_default_context(cafile=order["ca"])
         self._port = int(order["url"].rpartition(":")[2])
+        key = serialization.load_pem_private_key(order["key"].encode(), None)
+        assert isinstance(key, Ed25519PrivateKey)
+        self._key = key
+        pem, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        self._shown = key.public_key().public_bytes(pem, form).decode()
 
     def line(self) -> Line:
         return Line(self._port, self._context)
 
-    async def poll(self, line: Line, device: dict[str, str], *, fresh: bool = False) -> bytes:
+    async def ask(self, kind: str, line: Line, method: str, path: str, headers: str, body: bytes = b"") -> bytes:
         began = time.perf_counter()
-        try:
-            status, body = await line.ask("POST", f"{PREFIX}/next", device["token"], ASKED)
-        except (OSError, asyncio.IncompleteReadError):
-            self.failed += 1
-            line.close()
-            return b""
-        self.times.append(time.perf_counter() - began)
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-        if fresh:
-            line.close()
-        return body
+        status, answer = await line.ask(method, path, headers, body)
+        self.times[kind].append(time.perf_counter() - began)
+        self.statuses[status] += 1
+        return answer
 
     async def polls(self, *, fresh: bool) -> None:
         """An open loop: who is late does not make the next question later."""
@@ -91,76 +98,87 @@ class Fleet:
         began, number, running = time.perf_counter(), 0, set()
         while (due := began + number * interval / len(self.devices)) < began + seconds:
             await asyncio.sleep(max(0, due - time.perf_counter()))
-
-            async def one(device: dict[str, str], due: float) -> None:
-                line = await free.get()
-                await self.poll(line, device, fresh=fresh)
-                # A question that had to wait for a line has waited for the server.
-                self.times[-1:] = [time.perf_counter() - due] if self.times else []
-                free.put_nowait(line)
-
-            task = asyncio.create_task(one(self.devices[number % len(self.devices)], due))
+            task = asyncio.create_task(self._poll(free, self.devices[number % len(self.devices)], due, fresh=fresh))
             running.add(task)
             task.add_done_callback(running.discard)
             number += 1
         await asyncio.gather(*running)
 
-    async def cycles(self) -> None:
+    async def _poll(self, free: asyncio.Queue[Line], device: dict[str, str], due: float, *, fresh: bool) -> None:
+        line = await free.get()
+        try:
+            status, _ = await line.ask("POST", f"{PREFIX}/next", _bearer(device["token"]), ASKED)
+            self.statuses[status] += 1
+        except (OSError, asyncio.IncompleteReadError):
+            self.failed += 1
+            line.close()
+        # A question that had to wait for a line has waited for the server.
+        self.times["poll"].append(time.perf_counter() - due)
+        if fresh:
+            line.close()
+        free.put_nowait(line)
+
+    async def all_at_once(self, *, whole: bool) -> None:
         waiting = iter(self.devices)
 
         async def work() -> None:
-            line = self.line()
             for device in waiting:
+                line = self.line()
                 began = time.perf_counter()
-                await self.cycle(line, device)
-                self.times.append(time.perf_counter() - began)
-            line.close()
+                await self._come(line, device, whole=whole)
+                self.times["device"].append(time.perf_counter() - began)
+                line.close()
 
         await asyncio.gather(*(work() for _ in range(self.order["connections"])))
 
-    async def cycle(self, line: Line, device: dict[str, str]) -> None:
-        token = device["token"]
-        attributes = [{"name": f"name{number}", "value": f"value {number}"} for number in range(25)]
-        inventory = json.dumps(attributes).encode()
-        steps: list[tuple[str, str, bytes]] = [("PUT", "/api/devices/v1/inventory/device/attributes", inventory)]
-        status, body = await line.ask("POST", f"{PREFIX}/next", token, ASKED)
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-        if status == 200:
-            told = json.loads(body)
-            steps.append(("GET", "/" + told["artifact"]["source"]["uri"].split("/", 3)[3], b""))
+    async def _come(self, line: Line, device: dict[str, str], *, whole: bool) -> None:
+        bearer = _bearer(await self._let_in(line, device))
+        await self.ask("inventory", line, "PUT", INVENTORY, bearer, ATTRIBUTES)
+        told = await self.ask("poll", line, "POST", f"{PREFIX}/next", bearer, ASKED)
+        if whole:
+            found = json.loads(told)
+            uri = "/" + found["artifact"]["source"]["uri"].split("/", 3)[3]
+            await self.ask("download", line, "GET", uri, "")
             for word in STATUSES:
-                steps.append(("PUT", f"{PREFIX}/{told['id']}/status", json.dumps({"status": word}).encode()))
-        for method, path, content in steps:
-            status, _ = await line.ask(method, path, token, content)
-            self.statuses[status] = self.statuses.get(status, 0) + 1
+                status = json.dumps({"status": word}).encode()
+                await self.ask("status", line, "PUT", f"{PREFIX}/{found['id']}/status", bearer, status)
+
+    async def _let_in(self, line: Line, device: dict[str, str]) -> str:
+        """Its new token."""
+        identity = json.dumps({"mac": device["mac"]})
+        body = json.dumps({"id_data": identity, "pubkey": self._shown, "tenant_token": ""}).encode()
+        signature = base64.b64encode(self._key.sign(body)).decode()
+        answer = await self.ask("authentication", line, "POST", INTRODUCTION, f"X-MEN-Signature: {signature}\r\n", body)
+        return answer.decode()
 
     def told(self, seconds: float) -> dict[str, Any]:
-        times = sorted(self.times)
         return {
-            "asked": len(times),
-            "a_second": round(len(times) / seconds, 1),
-            "p50_ms": _at(times, 0.5),
-            "p99_ms": _at(times, 0.99),
-            "longest_ms": _at(times, 1),
+            "seconds": round(seconds, 1),
+            "answers_a_second": round(sum(self.statuses.values()) / seconds, 1),
+            "times": {kind: _spread(sorted(times)) for kind, times in self.times.items()},
             "statuses": self.statuses,
             "failed": self.failed,
         }
 
 
-def _at(times: Sequence[float], part: float) -> float:
-    return round(times[min(len(times) - 1, int(len(times) * part))] * 1000, 2) if times else 0
+def _bearer(token: str) -> str:
+    return f"Authorization: Bearer {token}\r\n"
+
+
+def _spread(times: Sequence[float]) -> dict[str, float]:
+    places = {"p50_ms": 0.5, "p99_ms": 0.99, "longest_ms": 1}
+    return {name: round(times[min(len(times) - 1, int(len(times) * part))] * 1000, 2) for name, part in places.items()}
 
 
 async def main() -> None:
     order = json.load(sys.stdin)
     fleet = Fleet(order)
-    ways: dict[str, Callable[[], Awaitable[None]]] = {
-        "polls": lambda: fleet.polls(fresh=False),
-        "fresh": lambda: fleet.polls(fresh=True),
-        "cycle": fleet.cycles,
-    }
     began = time.perf_counter()
-    await ways[order["what"]]()
+    match order["what"]:
+        case "polls" | "fresh":
+            await fleet.polls(fresh=order["what"] == "fresh")
+        case _:
+            await fleet.all_at_once(whole=order["what"] == "cycle")
     print(json.dumps(fleet.told(time.perf_counter() - began)))
 
 
