@@ -76,6 +76,16 @@ def page_paths(operator: Operator, device: Device, write_artifact: Callable[...,
     ]
 
 
+@pytest.mark.parametrize("encoding", ["punycode", "unicode_escape", "utf-8"])
+def test_a_log_in_in_an_encoding_of_its_own_is_not_even_read(encoding: str, server: Server):
+    """Some take for ever to read, some make what cannot be kept."""
+    head = 'Content-Disposition: form-data; name="{}"\r\n\r\n'
+    parts = "".join(f"--b\r\n{head.format(name)}\\ud800-a\r\n" for name in ("name", "password"))
+    sent = {"Content-Type": f"multipart/form-data; boundary=b; charset={encoding}", **HERE}
+    answer = server.call("POST", "/ui/login", data=parts + "--b--\r\n", headers=sent)
+    assert answer.status_code == 400, answer.text
+
+
 def test_every_page_needs_a_log_in_and_is_found_again_after_it(server: Server, visitor: Visitor, page_paths: list[str]):
     for path in page_paths:
         assert visitor.get(path).status_code == 200

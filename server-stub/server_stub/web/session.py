@@ -5,16 +5,18 @@ from functools import partial
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.datastructures import FormData
 
 from server_stub.api.accounts import begin_session
 from server_stub.api.kit import COOKIE, ServicesDep, comes_from_here, user_of
 from server_stub.domain import tokens
-from server_stub.errors import Forbidden, Refusal, TooMany, Unauthorized
+from server_stub.errors import Forbidden, Malformed, Refusal, TooMany, Unauthorized
 from server_stub.storage import users
 from server_stub.web.render import LOGIN, Visitor, page, router
 
 routes = router()
 LONGEST_NEXT = 2000
+FORM = "application/x-www-form-urlencoded"
 
 
 @routes.get(LOGIN)
@@ -32,7 +34,7 @@ async def begin(request: Request, services: ServicesDep) -> Response:
     # Somebody else's page must not log a person in as somebody else.
     if not comes_from_here(request):
         raise Forbidden("The log-in was sent from another page: log in here.")
-    form = await request.form()
+    form = await _form(request)
     name, password, after = (str(form.get(key, "")) for key in ("name", "password", "next"))
     after = local_path(after)
     try:
@@ -68,6 +70,15 @@ def local_path(text: str) -> str:
     """
     is_ours = text.startswith("/ui/") and text.isprintable() and "\\" not in text and len(text) <= LONGEST_NEXT
     return text if is_ours and not text.startswith(LOGIN) else "/"
+
+
+async def _form(request: Request) -> FormData:
+    """What the log-in's form sends. A body of several parts may name its own encoding, and some of those take for ever
+    to read."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise Malformed(f"The log-in is sent as {FORM}.")
+    return await request.form()
 
 
 def _again(request: Request, problem: Refusal, name: str, after: str) -> Response:
