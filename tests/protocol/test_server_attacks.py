@@ -197,6 +197,14 @@ def test_a_head_without_end_is_cut_off(server: Server):
     assert server.call("GET", "/healthz").status_code == 200
 
 
+def test_what_follows_a_body_without_end_is_cut_off(server: Server):
+    """Headers may come after the last chunk, and are kept like those before it."""
+    head = b"POST /ui/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    said = raw(server, head, *(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(400)))
+    assert said.startswith(b"HTTP/1.1 400") or said == b""
+    assert server.call("GET", "/healthz").status_code == 200
+
+
 def test_who_sends_slowly_holds_up_nobody(server: Server, device: Device):
     """Many begin a request and do not end it; others are served all the while."""
     context = ssl.create_default_context(cafile=server.ca)

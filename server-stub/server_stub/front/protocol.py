@@ -17,6 +17,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._head = 0
+        self._has_body = False
         self._awaits_head = True
         self._timer: asyncio.TimerHandle | None = None
 
@@ -29,13 +30,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._has_body = False
         super().data_received(data)
-        if not self._awaits_head or self.parser is None:
+        if self.parser is None:
             return
-        self._head += len(data)
+        # What is no body is kept whole by the parser: the head, and also what may follow a body's last chunk.
+        self._head = 0 if self._has_body else self._head + len(data)
         if self._head > self.limits.header:
             self.send_400_response("The head of the request is too large.")
-        elif self._timer is None:
+        elif self._awaits_head and self._timer is None:
             self._watch()
 
     def on_message_begin(self) -> None:
@@ -46,6 +49,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._awaits_head = False
         self._unwatch()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._has_body = True
+        super().on_body(body)
 
     def _watch(self) -> None:
         self._timer = self.loop.call_later(self.limits.patience, self._give_up)
