@@ -127,6 +127,29 @@ def test_a_json_that_is_too_deep_too_long_or_too_much_is_refused(device: Device,
     assert device.poll().status_code == 204
 
 
+UNKEPT = {
+    "too deep": '{"a":' * 300 + "1" + "}" * 300,
+    "NUL": r'{"a": "\u0000"}',
+    "NUL in a name": r'{"a\u0000": 1}',
+    "half a character": r'{"a": ["\ud800"]}',
+    "infinite": '{"a": 1e999}',
+}
+
+
+@pytest.mark.parametrize("what", UNKEPT)
+def test_a_json_that_could_not_be_kept_or_shown_is_refused(what: str, device: Device, operator: Operator):
+    """A stranger's identity must not be what the operator's list of devices breaks at."""
+    json_text = UNKEPT[what]
+    body = json.dumps({"id_data": json_text, "pubkey": device.pubkey()}).encode()
+    assert device.authenticate(body).status_code == 400
+    order = f'{{"name": "a", "artifact_name": "new", "all_devices": true, "update_control_map": {json_text}}}'
+    known = f'{{"pubkey": {json.dumps(device.pubkey())}, "identity_data": {json_text}}}'
+    sent = {"Authorization": f"Bearer {operator.token}", "Content-Type": "application/json"}
+    for path, text in ((DEPLOYMENTS, order), (DEVICES, known)):
+        assert device.server.call("POST", path, data=text, headers=sent).status_code == 400
+        assert operator.call("GET", path).status_code == 200
+
+
 def test_a_log_is_kept_whatever_it_holds(device: Device, operator: Operator):
     deployment = operator.deploy("new", device.id)
     line = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "message": "a\0b<script>\x1b[31m"}

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from server_stub.api.inventory import Terms
 from server_stub.api.kit import Model, Name, Text
+from server_stub.domain import jsontext
 from server_stub.domain.deployments import Target, TargetKind
 from server_stub.domain.rollout import FailureLimit, Phase, check_phases
 from server_stub.errors import Malformed
@@ -90,7 +91,7 @@ class OrderIn(Model):
             phases=phases,
             retries=self.retries,
             failure_limit=self.failure_limit.limit() if self.failure_limit else None,
-            control_map=self.update_control_map,
+            control_map=jsontext.checked(self.update_control_map, "The update control map"),
         )
 
     def target_kind(self) -> TargetKind:

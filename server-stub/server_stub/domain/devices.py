@@ -71,7 +71,7 @@ def read_identity(attributes: Mapping[str, Any]) -> str:
     """One text per identity, whatever the order of its attributes."""
     if not attributes:
         raise Malformed("The identity has no attributes.")
-    identity = jsontext.canonical(attributes)
+    identity = jsontext.canonical(jsontext.checked(attributes, "The identity"))
     if len(identity.encode()) > LONGEST_IDENTITY:
         raise Malformed(f"The identity is longer than {LONGEST_IDENTITY} bytes.")
     return identity
