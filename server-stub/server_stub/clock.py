@@ -26,7 +26,7 @@ def off_by(seconds: int) -> Iterator[None]:
 
 def stamp(moment: datetime) -> str:
     """Fixed width, so that stamps sort as text in the order of time."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def read_stamp(text: str) -> datetime:

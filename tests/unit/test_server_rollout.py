@@ -71,6 +71,7 @@ def test_percentages_are_rounded_up_together():
         [Phase(percent=60), Phase(percent=60)],
         [Phase(percent=1, count=1), Phase()],
         [Phase(count=1, start=BEGIN + HOUR), Phase(start=BEGIN)],
+        [Phase(count=1, delay=timedelta(days=30_000)), Phase(count=1, delay=timedelta(days=30_000)), Phase()],
     ],
 )
 def test_phases_that_cannot_be_meant(phases: list[Phase]):

@@ -16,6 +16,7 @@ from server_stub.jobs.orders import Order
 
 _UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
 MOST_PHASES = 100
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 MOST_DEVICES = 1_000_000_000
 
 
@@ -200,4 +201,7 @@ class StatisticsOf(Model):
 def _in_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise Malformed("A time needs its zone, such as 2026-01-31T12:00:00Z.")
+    # Near either end of what can be counted, the same moment in another zone is none.
+    if not EARLIEST <= moment <= LATEST:
+        raise Malformed(f"A time must be from {EARLIEST.year} to {LATEST.year}.")
     return moment.astimezone(UTC)

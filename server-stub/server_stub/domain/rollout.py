@@ -14,6 +14,9 @@ from enum import StrEnum
 
 from server_stub.errors import Malformed
 
+# A plan that ends after the last moment that can be counted could not even be shown.
+LONGEST = timedelta(days=36_525)
+
 
 class State(StrEnum):
     """What holds a deployment as a whole; devices that have begun go on in all of them but ABORTED."""
@@ -118,6 +121,8 @@ def check_phases(phases: Sequence[Phase]) -> tuple[Phase, ...]:
     starts = [one.start for one in phases if one.start is not None]
     if starts != sorted(starts):
         raise Malformed("A phase starts before the one that comes before it.")
+    if sum((one.delay for one in phases), timedelta()) > LONGEST:
+        raise Malformed("The phases' delays are more than a hundred years.")
     last = phases[-1]
     if sum(one.percent or 0 for one in phases) == 100 and last.percent is not None:
         # Rounding must not leave anybody behind.
