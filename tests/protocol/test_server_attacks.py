@@ -123,8 +123,27 @@ def test_a_json_that_is_too_deep_too_long_or_too_much_is_refused(device: Device,
         assert answer.status_code == 400, (what, answer.text[:200])
         assert answer.json()["error"], what
     assert device.call("PUT", path, data=b" " * (1 << 21)).status_code == 413
+    deployment = operator.deploy("new", device.id)
+    assert device.report(deployment, "downloading", substate="x" * 1025) == 400
+    assert operator.part(deployment, device.id)["history"] == []
+    assert operator.call("PUT", f"{DEPLOYMENTS}/{deployment}/status", json={"status": "aborted"}).status_code == 204
     assert operator.call("POST", DEPLOYMENTS, data=b"[" * 100_000).status_code == 400
     assert device.poll().status_code == 204
+
+
+def test_a_device_has_room_for_so_much(device: Device, operator: Operator):
+    """Each value is a row: hundreds of thousands of them would keep all others waiting who have something to write."""
+    path = "/api/devices/v1/inventory/device/attributes"
+    device.tell(first="kept")
+    assert device.call("PUT", path, json=[{"name": "list", "value": [""] * 5001}]).status_code == 400
+    for begin, status in ((0, 200), (500, 400)):
+        told = [{"name": f"n{number}", "value": "x"} for number in range(begin, begin + 500)]
+        assert device.call("PATCH", path, json=told).status_code == status
+        tags = f"{MANAGEMENT}/inventory/devices/{device.id}/tags"
+        more = [{"name": f"t{number}", "value": "x"} for number in range(begin, begin + 501)]
+        assert operator.call("PATCH", tags, json=more).status_code == status
+    kept = operator.get(f"{MANAGEMENT}/inventory/devices/{device.id}")["attributes"]
+    assert [sum(one["scope"] == scope for one in kept) for scope in ("inventory", "tags")] == [501, 501]
 
 
 UNKEPT = {

@@ -198,4 +198,5 @@ def _save_inventory(connection: Connection, device: str, values: list[Attribute]
     if devices.by_id(connection, device) is None:
         raise Unauthorized("The device has been decommissioned: it must introduce itself again.")
     attributes.save(connection, device, values, Scope.INVENTORY, replace=replace)
+    inventory.check_room(*attributes.numbers(connection, device, Scope.INVENTORY))
     devices.note_inventory(connection, device, now)

@@ -72,7 +72,9 @@ class ReportIn(Model):
         "failure",
         "already-installed",
     ]
-    substate: Text | None = None
+    substate: Annotated[Text, Field(max_length=1024)] | None = Field(
+        default=None, description="kept with every report, also with repeated ones"
+    )
 
     def known_status(self) -> Status:
         assert self.status in REPORTABLE

@@ -161,6 +161,7 @@ async def _keep_tags(services: Services, device_id: str, tags: list[AttributeIn]
     def job(link: Connection) -> None:
         existing(link, device_id)
         attributes.save(link, device_id, values, Scope.TAGS, replace=replace)
+        inventory.check_room(*attributes.numbers(link, device_id, Scope.TAGS))
         groups.touch_members(link)
 
     await services.write(job)

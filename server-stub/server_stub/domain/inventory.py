@@ -11,6 +11,8 @@ from server_stub.errors import Malformed
 
 Value = str | int | float | list[str]
 MOST_ATTRIBUTES = 1000
+# Each is a row, and whoever writes many of them keeps all others waiting.
+MOST_VALUES = 5000
 LONGEST_NAME = 512
 # Beyond this a whole number loses digits in one database or another.
 LARGEST = 2**53
@@ -39,9 +41,16 @@ def checked(pairs: Iterable[tuple[str, object]], scope: Scope) -> list[Attribute
         if not name or len(name) > LONGEST_NAME:
             raise Malformed(f"The name of an attribute must have 1 to {LONGEST_NAME} characters.")
         found[name] = Attribute(scope, name, _value(name, value))
-    if len(found) > MOST_ATTRIBUTES:
-        raise Malformed(f"A device has at most {MOST_ATTRIBUTES} attributes of one scope.")
+    check_room(len(found), sum(len(one.value) if isinstance(one.value, list) else 1 for one in found.values()))
     return list(found.values())
+
+
+def check_room(names: int, values: int) -> None:
+    """Whether a device may have so many attributes of one scope, with so many values; raises Malformed."""
+    if names > MOST_ATTRIBUTES:
+        raise Malformed(f"A device has at most {MOST_ATTRIBUTES} attributes of one scope.")
+    if values > MOST_VALUES:
+        raise Malformed(f"The attributes of one scope have at most {MOST_VALUES} values.")
 
 
 def of_identity(identity: str) -> list[Attribute]:

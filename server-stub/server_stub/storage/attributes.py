@@ -32,6 +32,14 @@ def save(connection: Connection, device: str, changed: Sequence[Attribute], scop
         connection.execute(_INSERT, rows)
 
 
+def numbers(connection: Connection, device: str, scope: Scope) -> tuple[int, int]:
+    """How many attributes of one scope a device has, and how many values these have."""
+    mine = (attributes.c.device_id == device) & (attributes.c.scope == scope)
+    query = select(func.count(attributes.c.name.distinct()), func.count()).where(mine)
+    names, values = connection.execute(query).one()
+    return names, values
+
+
 def of_devices(connection: Connection, wanted: Collection[str]) -> dict[str, list[Attribute]]:
     found: dict[str, list[Attribute]] = {device: [] for device in wanted}
     query = (
