@@ -169,6 +169,24 @@ def test_a_json_that_could_not_be_kept_or_shown_is_refused(what: str, device: De
         assert operator.call("GET", path).status_code == 200
 
 
+@pytest.mark.parametrize("pattern", ["(?P<name>a)", "a{1,300}", r"\pL"])
+def test_a_pattern_that_the_database_cannot_read_stands_in_no_poll(pattern: str, device: Device, operator: Operator):
+    """What RE2 reads, PostgreSQL may not: then it is refused at once, wherever it would be kept or asked."""
+    device.tell(os="a")
+    terms = [{"scope": "inventory", "attribute": "os", "type": "$regex", "value": pattern}]
+    filters = "/api/management/v2/inventory/filters"
+    order = {"name": pattern, "artifact_name": "new", "filter": {"terms": terms}, "max_devices": 5}
+    status = 201 if device.server.database is None else 400
+    assert operator.call("POST", f"{filters}/search", json={"filters": terms}).status_code in (200, status)
+    assert operator.call("POST", filters, json={"name": uuid.uuid4().hex, "terms": terms}).status_code == status
+    answer = operator.call("POST", DEPLOYMENTS, json=order)
+    assert answer.status_code == status, answer.text
+    assert device.poll().status_code in (200, 204)
+    if status == 201:
+        aborted = operator.call("PUT", f"{answer.headers['Location']}/status", json={"status": "aborted"})
+        assert aborted.status_code == 204
+
+
 def test_a_log_is_kept_whatever_it_holds(device: Device, operator: Operator):
     deployment = operator.deploy("new", device.id)
     line = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "message": "a\0b<script>\x1b[31m"}

@@ -15,6 +15,7 @@ from server_stub.domain.rollout import FailureLimit, Phase, Plan, State
 from server_stub.errors import Conflict, Malformed, NotFound, Unprocessable
 from server_stub.jobs.settle import close_entry
 from server_stub.storage import artifacts, deployments, devices, entries
+from server_stub.storage.search import check_patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ def create(connection: Connection, order: Order, now: datetime) -> str:
     """Begin a deployment; its id. Raises Malformed, Unprocessable, Conflict."""
     if not artifacts.by_name(connection, order.artifact_name):
         raise Unprocessable(f"There is no artifact {order.artifact_name!r}: upload it first.")
+    check_patterns(connection, order.target.terms)
     size = _size(connection, order)
     made = Deployment(
         id=str(uuid.uuid4()),

@@ -14,7 +14,7 @@ from server_stub.storage import attributes
 from server_stub.storage.page import Page, rows_of
 from server_stub.storage.revisions import Topic, touch
 from server_stub.storage.schema import auth_sets, devices
-from server_stub.storage.search import matching, mentioning, ordered
+from server_stub.storage.search import check_patterns, matching, mentioning, ordered
 
 
 def create(connection: Connection, identity: str, now: str) -> Device:
@@ -51,6 +51,7 @@ def found(
     connection: Connection, terms: Sequence[Term], orders: Sequence[Order], page: Page, text: str = ""
 ) -> tuple[list[Device], int]:
     """A page of the devices that fit all terms, and how many do; with a text, of those that have it somewhere."""
+    check_patterns(connection, terms)
     query = mentioning(matching(select(devices), terms), text)
     rows, total = rows_of(connection, ordered(query, orders), page)
     return [_device(row) for row in rows], total

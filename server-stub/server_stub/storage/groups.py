@@ -12,6 +12,7 @@ from server_stub.errors import Conflict
 from server_stub.storage.page import Page, rows_of
 from server_stub.storage.revisions import Topic, touch
 from server_stub.storage.schema import devices, filters
+from server_stub.storage.search import check_patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def dissolve(connection: Connection, group: str) -> int:
 
 
 def add_filter(connection: Connection, one: NamedFilter) -> None:
+    check_patterns(connection, one.terms)
     row = {"id": one.id, "name": one.name, "terms": [term.written() for term in one.terms]}
     try:
         with connection.begin_nested():

@@ -4,10 +4,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, literal, not_, or_, select, true
+from sqlalchemy.exc import DataError
 
 from server_stub.domain.filters import Operand, Operator, Order, Term
 from server_stub.domain.inventory import Scope
+from server_stub.errors import Malformed
 from server_stub.storage.schema import attributes, devices
 
 MOST_MENTIONS = 10_000
@@ -36,6 +38,18 @@ _NEGATED = {Operator.NE: Operator.EQ, Operator.NIN: Operator.IN}
 def matching(query: Select[Any], terms: Sequence[Term]) -> Select[Any]:
     """The query, for devices that fit all terms only."""
     return query.where(and_(true(), *(_condition(term) for term in terms)))
+
+
+def check_patterns(connection: Connection, terms: Sequence[Term]) -> None:
+    """Refuse patterns that only SQLite, which asks us, can read: every later search would fail. Raises Malformed."""
+    for term in terms:
+        if term.operator is not Operator.REGEX or connection.dialect.name == "sqlite":
+            continue
+        try:
+            with connection.begin_nested():
+                connection.execute(select(literal("").regexp_match(term.value)))
+        except DataError:
+            raise Malformed(f"{term.value[:80]!r} is no regular expression of this server's database.") from None  # type: ignore[index]
 
 
 def mentioning(query: Select[Any], text: str) -> Select[Any]:
