@@ -22,6 +22,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import IntegrityError
 
 from server_stub.errors import HostProblem
 from server_stub.storage import migrate, schema
@@ -61,6 +62,13 @@ def test_the_latest_migration_is_the_one_the_code_names():
     config = Config()
     config.set_main_option("script_location", str(migrate.MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == schema.REVISION
+
+
+def test_a_statement_that_fails_tells_no_values(database: Database):
+    statement = text("INSERT INTO settings (key, value) VALUES ('twice', :value)")
+    with pytest.raises(IntegrityError) as told, database.writing() as connection:
+        connection.execute(statement, [{"value": "hash of a password"}] * 2)
+    assert "hash of a password" not in str(told.value)
 
 
 def test_a_database_of_a_later_server_is_not_touched(database: Database):

@@ -27,6 +27,8 @@ READERS = 8
 PATIENCE = 10
 # Any number that no other program on the same database uses for its own lock.
 ADVISORY_LOCK = 0x626F6F74
+# A statement that fails is written to the log, where the hash of a password or a body has no place.
+HIDE_PARAMETERS = True
 
 
 class Database:
@@ -105,7 +107,9 @@ def sqlite_at(folder: Path) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=READERS + 2, connect_args={"timeout": PATIENCE})
+    engine = create_engine(
+        url, pool_size=READERS + 2, connect_args={"timeout": PATIENCE}, hide_parameters=HIDE_PARAMETERS
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -133,7 +137,12 @@ def _begin_sqlite(connection: Connection) -> None:
 def _postgresql(url: URL) -> Engine:
     try:
         engine = create_engine(
-            url, pool_size=READERS + 2, pool_pre_ping=True, isolation_level="READ COMMITTED", pool_timeout=PATIENCE
+            url,
+            pool_size=READERS + 2,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            pool_timeout=PATIENCE,
+            hide_parameters=HIDE_PARAMETERS,
         )
     except ImportError:
         raise HostProblem("PostgreSQL needs its driver: install bootproof[postgresql].") from None
