@@ -28,7 +28,7 @@ from server_stub.api.upload import Checker, Parts
 from server_stub.clock import now, stamp
 from server_stub.domain import links
 from server_stub.domain.artifacts import Artifact, Facts, inspect
-from server_stub.errors import Conflict, NotFound, StorageFull
+from server_stub.errors import Conflict, NotFound, Refusal, StorageFull
 from server_stub.services import Services
 from server_stub.storage import artifacts, deployments, entries
 from server_stub.storage.artifacts import Wanted
@@ -146,14 +146,15 @@ async def _receive(
     finally:
         await run_in_threadpool(checker.end)
     artifact = Artifact(artifact_id, facts, parts.field("description"), parts.size, stamp(now()))
-    # The file before its row: a row without a file would break a download, a file without a row is swept away.
+    # The file before its row: a row without a file would break a download, a file without a row is swept away. So the
+    # file goes only if the row surely is not there: of a broken connection or a cancelled task one cannot know.
     try:
         await run_in_threadpool(draft.keep)
     except OSError as problem:
         raise StorageFull(f"The artifact could not be written: {problem.strerror or problem}.") from None
     try:
         await services.write(partial(artifacts.add, artifact=artifact))
-    except BaseException:
+    except Refusal:
         await run_in_threadpool(services.store.remove, artifact_id)
         raise
 
