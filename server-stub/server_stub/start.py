@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,7 @@ def start(options: argparse.Namespace, address: str, port: int, hosts: tuple[str
         with database.writing() as connection:
             secret = settings.secret(connection, home.former_secret())
         store = _open_store(options.artifacts, home)
-        with database.reading() as connection:
-            store.sweep(artifacts.all_ids(connection))
+        store.sweep(partial(_known_artifacts, database))
         laboratory = Laboratory() if options.laboratory else None
 
         async def open_services() -> Services:
@@ -58,6 +58,11 @@ def start(options: argparse.Namespace, address: str, port: int, hosts: tuple[str
 
         built = app.build(open_services, laboratory=options.laboratory)
         return _serve(app.Front(built), options, home, listener, hosts, policy, laboratory)
+
+
+def _known_artifacts(database: Database) -> set[str]:
+    with database.reading() as connection:
+        return artifacts.all_ids(connection)
 
 
 def _claimed(home: Home, database: str | None) -> AbstractContextManager[None]:

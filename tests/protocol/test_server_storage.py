@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lies below the server: migrations from the first version on, an object store, servers that share a database."""
 
+import asyncio
 import shutil
 import signal
 import sqlite3
@@ -8,11 +9,12 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import requests
@@ -22,11 +24,14 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from server_stub.errors import HostProblem
+from server_stub.api.artifacts import upload
+from server_stub.errors import Busy, HostProblem
+from server_stub.services import Policy
 from server_stub.storage import migrate, schema
 from server_stub.storage.database import Database, read_url, sqlite_at
+from server_stub.storage.store import Directory
 from tests.protocol.conftest import (
     DEPLOYMENTS,
     MANAGEMENT,
@@ -206,6 +211,41 @@ def test_artifacts_in_an_object_store(
     wrong = run_cli("start", "--dir", str(tmp_path / "other"), "--artifacts", "nowhere://x")
     assert wrong.returncode == 2
     assert "--artifacts" in wrong.stderr
+
+
+def test_a_sweep_leaves_what_has_got_its_row_meanwhile(tmp_path: Path):
+    for name in ("left", "ended"):
+        (tmp_path / f"{name}.mender").touch()
+    rows: set[str] = set()
+
+    def known() -> set[str]:
+        found = set(rows)
+        rows.add("ended")
+        return found
+
+    Directory(tmp_path).sweep(known)
+    assert [path.stem for path in tmp_path.iterdir()] == ["ended"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "files"), [(asyncio.CancelledError(), 1), (OperationalError("COMMIT", {}, OSError()), 1), (Busy(), 0)]
+)
+def test_a_file_whose_row_may_be_there_stays(
+    problem: BaseException, files: int, tmp_path: Path, write_artifact: Callable[..., Path]
+):
+    body = requests.Request("POST", "http://x", files={"artifact": write_artifact("lost").read_bytes()}).prepare()
+
+    async def write(_job: object) -> None:
+        raise problem
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield body.body  # type: ignore[misc]
+
+    request: Any = SimpleNamespace(headers={"content-type": body.headers["Content-Type"]}, stream=stream)
+    services: Any = SimpleNamespace(store=Directory(tmp_path), policy=Policy(), write=write)
+    with pytest.raises(type(problem)):
+        asyncio.run(upload(request, services, cast("Any", None)))
+    assert len(list(tmp_path.iterdir())) == files
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 An object that no row names is not an artifact yet, so it may be written under its last name and taken back.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -48,12 +48,13 @@ class Objects:
         with suppress(FileNotFoundError):
             obstore.delete(self.store, file + SUFFIX)
 
-    def sweep(self, known: Collection[str]) -> None:
+    def sweep(self, known: Callable[[], Collection[str]]) -> None:
+        kept = known()
         oldest = datetime.now(UTC) - LONGEST_UPLOAD
         for page in obstore.list(self.store):
             for one in page:
                 name = one["path"]
-                if name.endswith(SUFFIX) and name.removesuffix(SUFFIX) not in known and one["last_modified"] < oldest:
+                if name.endswith(SUFFIX) and name.removesuffix(SUFFIX) not in kept and one["last_modified"] < oldest:
                     obstore.delete(self.store, name)
 
 

@@ -8,7 +8,7 @@ import asyncio
 import fcntl
 import os
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,11 @@ class ArtifactStore(Protocol):
 
     def remove(self, file: str) -> None: ...
 
-    def sweep(self, known: Collection[str]) -> None:
-        """Remove what a killed server left behind: drafts, and files that never got their row."""
+    def sweep(self, known: Callable[[], Collection[str]]) -> None:
+        """Remove what a killed server left behind: drafts, and files that never got their row.
+
+        `known` looks which files have one now: another server may be in the middle of an upload.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,15 @@ class Directory:
         self._path(file).unlink(missing_ok=True)
         flush_names(self.folder)
 
-    def sweep(self, known: Collection[str]) -> None:
+    def sweep(self, known: Callable[[], Collection[str]]) -> None:
+        kept = known()
         for path in self.folder.iterdir():
-            if path.suffix == DRAFT or (path.suffix == SUFFIX and path.stem not in known):
+            if path.suffix == DRAFT or (path.suffix == SUFFIX and path.stem not in kept):
                 with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as left:
                     fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
+                    # An upload that has ended since then has let go of its file, and its row is there by now.
+                    if path.suffix == DRAFT or path.stem not in known():
+                        path.unlink()
 
     def _path(self, file: str) -> Path:
         return self.folder / f"{file}{SUFFIX}"
