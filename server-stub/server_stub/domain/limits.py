@@ -15,6 +15,8 @@ class Limits:
     payload: int = 64 * GIB
     """unpacked"""
     body: int = MIB
+    bodies: int = 256 * MIB
+    """of all requests at once that are not small"""
     header: int = 32 * 1024
     devices: int = 0
     connections: int = 20_000

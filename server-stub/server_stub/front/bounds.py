@@ -3,10 +3,13 @@
 
 import asyncio
 import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server_stub.errors import Malformed, Refusal, TooLarge, TooMany, TooSlow
+from server_stub.errors import Busy, Malformed, Refusal, TooLarge, TooMany, TooSlow
 from server_stub.services import Services
 
 # Bodies that are streamed to the disk are counted where they are written.
@@ -14,6 +17,10 @@ STREAMED = frozenset({"/api/management/v1/deployments/artifacts"})
 INTRODUCTION = "/api/devices/v1/authentication/auth_requests"
 # A client that is cut off while sending sees a broken connection instead of the answer: hear it out, within reason.
 HEARD_OUT = 16
+# What each request may hold, however much the others do: polls and reports are smaller.
+SMALL = 1 << 16
+# How many times longer than between two of its pieces a whole body may take: who drips would otherwise never end.
+WHOLE = 10
 
 
 class Bounds:
@@ -21,20 +28,41 @@ class Bounds:
         self._app = app
         self._services = services
         self._limits = services.policy.limits
+        self._room = self._limits.bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with self._share() as take:
+            try:
+                self._check(scope)
+                is_streamed = scope["path"] in STREAMED
+                patient = self._patient(receive, math.inf if is_streamed else WHOLE * self._limits.patience)
+                if not is_streamed:
+                    patient = _then(await self._whole(patient, take), receive)
+            except Refusal as refusal:
+                await refuse(send, refusal, scope)
+                return
+            await self._app(scope, patient, send)
+
+    @contextmanager
+    def _share(self) -> Iterator[Callable[[int], None]]:
+        """What one request holds of the memory for bodies; taken by saying how large its body is by now."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            more = max(0, size - SMALL) - taken
+            if more > self._room:
+                raise Busy("The server holds too many large bodies already: come back later.")
+            self._room -= more
+            taken += more
+
         try:
-            self._check(scope)
-            patient = self._patient(receive)
-            if scope["path"] not in STREAMED:
-                patient = _then(await self._whole(patient), receive)
-        except Refusal as refusal:
-            await refuse(send, refusal, scope)
-            return
-        await self._app(scope, patient, send)
+            yield take
+        finally:
+            self._room += taken
 
     def _check(self, scope: Scope) -> None:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
@@ -44,16 +72,19 @@ class Bounds:
             if not self._services.guards.may_introduce(address):
                 raise TooMany("Too many introductions from this address: come back in a minute.")
 
-    def _patient(self, receive: Receive) -> Receive:
+    def _patient(self, receive: Receive, whole: float) -> Receive:
+        clock = asyncio.get_running_loop().time
+        end = clock() + whole
+
         async def patient() -> Message:
             try:
-                return await asyncio.wait_for(receive(), self._limits.patience)
+                return await asyncio.wait_for(receive(), min(self._limits.patience, end - clock()))
             except TimeoutError:
                 raise TooSlow("The body did not arrive in time.") from None
 
         return patient
 
-    async def _whole(self, receive: Receive) -> Message:
+    async def _whole(self, receive: Receive, take: Callable[[int], None]) -> Message:
         """The whole body as one message."""
         kept, size, more = bytearray(), 0, True
         while more:
@@ -63,6 +94,7 @@ class Bounds:
             size += len(message.get("body", b""))
             more = message.get("more_body", False)
             if size <= self._limits.body:
+                take(size)
                 kept += message.get("body", b"")
             elif size > HEARD_OUT * self._limits.body:
                 break
