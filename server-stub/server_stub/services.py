@@ -32,6 +32,8 @@ Result = TypeVar("Result")
 # Seconds between two looks at what other processes have changed, and between two notes of check-ins.
 LOOK_EVERY = 0.5
 NOTE_EVERY = 10.0
+# Passwords looked at at once: each takes a core and 64 MiB for a while, on purpose.
+HASHES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Services:
         self.metrics = Metrics()
         self.guards = Guards(policy.limits)
         self.writer = Writer(database, self._learn)
+        self.hashing = CapacityLimiter(HASHES)
         self._readers = CapacityLimiter(READERS)
         self._tasks: list[asyncio.Task[None]] = []
 

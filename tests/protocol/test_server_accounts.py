@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Users, roles and tokens: what each may do, and when a token counts no more."""
 
+import asyncio
 import base64
 import shutil
 import signal
@@ -9,12 +10,18 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from anyio import CapacityLimiter
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from server_stub.api.accounts import begin_session
 from server_stub.domain import users as rules
+from server_stub.domain.limits import Limits
+from server_stub.errors import TooMany, Unauthorized
+from server_stub.front.guards import Guards
 from tests.protocol.conftest import (
     ARTIFACTS,
     DEPLOYMENTS,
@@ -46,6 +53,24 @@ def log_in(server: Server, name: str, password: str = PASSWORD, **query: str) ->
     answer = server.call("POST", f"{USERADM}/auth/login", auth=(name, password), params=query)
     assert answer.status_code == 200, answer.text
     return Operator(server, answer.text)
+
+
+def test_wrong_passwords_that_come_together_are_counted_one_by_one(monkeypatch: pytest.MonkeyPatch):
+    looked_at = []
+    monkeypatch.setattr(rules, "matches", lambda password, _kept: looked_at.append(password))
+
+    async def nobody(_job: object) -> None: ...
+
+    async def story() -> None:
+        guards = Guards(Limits(logins=3))
+        services: Any = SimpleNamespace(guards=guards, hashing=CapacityLimiter(2), read=nobody)
+        request: Any = SimpleNamespace(client=SimpleNamespace(host="1.2.3.4"))
+        tries = (begin_session(services, request, "operator", "guess", None) for _ in range(30))
+        told = await asyncio.gather(*tries, return_exceptions=True)
+        assert {type(one) for one in told} == {Unauthorized, TooMany}
+
+    asyncio.run(story())
+    assert len(looked_at) in (3, 4)
 
 
 def test_each_role_may_do_what_it_is_for(
