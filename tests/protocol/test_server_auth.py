@@ -120,6 +120,13 @@ def test_tokens_that_do_not_count(device: Device, operator: Operator, server: Se
         assert Operator(server, token).call("GET", DEVICES).status_code == 401
 
 
+def test_a_token_is_remembered_with_few_blanks_around_it(device: Device):
+    """What was shown is kept in memory, once for each way to show it."""
+    token = device.token
+    for blanks, status in ((1, 204), (2000, 401)):
+        assert device.poll(headers={"Authorization": f"Bearer {' ' * blanks}{token}"}).status_code == status
+
+
 def test_log_in_needs_the_right_name_and_password(server: Server):
     login = f"{MANAGEMENT}/useradm/auth/login"
     assert server.call("POST", login).status_code == 401

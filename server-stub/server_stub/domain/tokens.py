@@ -20,6 +20,8 @@ ALGORITHM = "HS256"
 LIFE = timedelta(days=7)
 LOCAL_LIFE = timedelta(minutes=10)
 LOCAL_NAME = "local"
+# A device's token is a third of this. What is shown is remembered with the token, and blanks around it are passed over.
+LONGEST_SHOWN = 1024
 _DEVICE, _USER, _LOCAL = "mender.device", "mender.user", "mender.local"
 
 
@@ -57,6 +59,8 @@ def for_local(secret: bytes, now: datetime) -> str:
 
 
 def read_device(secret: bytes, authorization: str | None, now: datetime) -> DeviceBearer:
+    if authorization is not None and len(authorization) > LONGEST_SHOWN:
+        raise Unauthorized("The token is longer than those of this server.")
     claims = _read(secret, authorization, now)
     if claims.get(_DEVICE) is not True:
         raise Unauthorized("The token is not meant for this interface.")
