@@ -192,6 +192,20 @@ def test_a_pattern_that_the_database_cannot_read_stands_in_no_poll(pattern: str,
         assert aborted.status_code == 204
 
 
+def test_more_than_a_database_takes_is_the_asker_s_mistake(operator: Operator):
+    many = [""] * 200_000
+    for path, asked in (
+        (f"{DEVICES}/search", {"id": many}),
+        (f"{DEVICES}/search", {"status": many}),
+        (f"{DEVICES}/accept", {"devices": many}),
+        ("/api/management/v2/inventory/filters/search", {"device_ids": many}),
+    ):
+        assert operator.call("POST", path, json=asked).status_code == 400
+    releases = "/api/management/v2/deployments/deployments/releases?name="
+    for path in (f"{DEPLOYMENTS}?search=", f"{ARTIFACTS}?name=*", f"{ARTIFACTS}?description=", releases):
+        assert operator.call("GET", path + "_" * 28_000).status_code == 400
+
+
 def test_a_log_is_kept_whatever_it_holds(device: Device, operator: Operator):
     deployment = operator.deploy("new", device.id)
     line = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "message": "a\0b<script>\x1b[31m"}

@@ -174,8 +174,8 @@ async def list_all(
     services: ServicesDep,
     _: Viewer,
     page: PageDep,
-    name: Annotated[Text | None, Query(description="the whole name, or its beginning and *")] = None,
-    description: Annotated[Text | None, Query(description="a part of it")] = None,
+    name: Annotated[Text | None, Query(max_length=1024, description="the whole name, or its beginning and *")] = None,
+    description: Annotated[Text | None, Query(max_length=1024, description="a part of it")] = None,
     device_type: Annotated[Text | None, Query()] = None,
     sort: Sorting = None,
 ) -> Any:

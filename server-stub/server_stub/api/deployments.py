@@ -114,7 +114,7 @@ async def list_all(
     _: Viewer,
     page: PageDep,
     status: Annotated[Literal["pending", "inprogress", "finished"] | None, Query()] = None,
-    search: Annotated[Text | None, Query(description="a part of the name")] = None,
+    search: Annotated[Text | None, Query(max_length=1024, description="a part of the name")] = None,
     artifact_name: Annotated[Text | None, Query()] = None,
     created_after: Annotated[float | None, Query(ge=0, le=32_503_680_000, description="seconds since 1970")] = None,
     created_before: Annotated[float | None, Query(ge=0, le=32_503_680_000, description="seconds since 1970")] = None,

@@ -32,6 +32,8 @@ from server_stub.services import Services
 from server_stub.storage import devices, users
 
 PREFIX = "/api/management/v2/devauth"
+# Devices that one request may name: databases take only so many values in a statement.
+MOST_NAMED = 20_000
 routes = router(PREFIX, "devices", 401, 403)
 
 
@@ -69,12 +71,14 @@ class StatusOut(Model):
 
 
 class SearchIn(Model):
-    id: list[Text] | None = None
-    status: list[Text] | Text | None = None
+    id: Annotated[list[Text], Field(max_length=MOST_NAMED)] | None = None
+    status: Annotated[list[Text], Field(max_length=MOST_NAMED)] | Text | None = None
 
 
 class AcceptIn(Model):
-    devices: list[Text] | None = Field(default=None, description="these, if they wait; all that wait if none is named")
+    devices: Annotated[list[Text], Field(max_length=MOST_NAMED)] | None = Field(
+        default=None, description="these, if they wait; all that wait if none is named"
+    )
 
 
 class AcceptOut(Model):

@@ -84,7 +84,7 @@ class SearchIn(Model):
     sort: list[SortIn] = Field(default=[], max_length=5)
     page: int = Field(default=1, ge=1, le=1_000_000)
     per_page: int = Field(default=20, ge=1, le=500)
-    device_ids: list[Text] | None = None
+    device_ids: Annotated[list[Text], Field(max_length=20_000)] | None = None
 
 
 class FilterIn(Model):

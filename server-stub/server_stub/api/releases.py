@@ -51,7 +51,7 @@ async def list_all(
     services: ServicesDep,
     _: Viewer,
     page: PageDep,
-    name: Annotated[Text | None, Query(description="its beginning")] = None,
+    name: Annotated[Text | None, Query(max_length=1024, description="its beginning")] = None,
 ) -> Any:
     """The releases; each route writes of them what its protocol knows."""
     found, total = await services.read(partial(_looked, prefix=name, page=page))
