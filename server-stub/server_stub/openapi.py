@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from server_stub.api.kit import Error
+
 TITLE = "Bootproof update server"
 ABOUT = "Mender's device and management API, and what a fleet needs beyond it."
 _FOREIGN = ("HTTPValidationError", "ValidationError")
@@ -23,8 +25,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 answers = operation.get("responses", {})
                 if _is_foreign(answers.get("422")):
                     del answers["422"]
+        schemas = made["components"]["schemas"]
         for name in _FOREIGN:
-            made["components"]["schemas"].pop(name, None)
+            schemas.pop(name, None)
+        schemas[Error.__name__] = Error.model_json_schema(mode="serialization")
         app.openapi_schema = made
     return app.openapi_schema
 
