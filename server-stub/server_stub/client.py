@@ -14,8 +14,6 @@ from server_stub.clock import now
 from server_stub.domain import tokens
 from server_stub.errors import BadInput, HostProblem
 from server_stub.home import Home
-from server_stub.storage import settings
-from server_stub.storage.database import Database, read_url, sqlite_at
 
 TOKEN_VARIABLE = "BOOTPROOF_TOKEN"
 # Seconds to wait for an answer; an upload takes as long as it takes.
@@ -81,6 +79,10 @@ def beside(directory: Path, database: str | None) -> Client:
         raise BadInput(f"No server has run on {directory}: start one, or give --server.") from None
     except (OSError, ValueError):
         raise HostProblem(f"{home.address} cannot be read: start the server again.") from None
+    # Only here: a server elsewhere is reached without any database.
+    from server_stub.storage import settings
+    from server_stub.storage.database import Database, read_url, sqlite_at
+
     kept = Database(read_url(database) if database else sqlite_at(home.root))
     try:
         with kept.reading() as connection:
