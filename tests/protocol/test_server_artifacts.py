@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Artifacts on their way in and out: what is kept, what leaves nothing behind, ranges, links, the journal."""
 
+import gzip
+import io
 import shutil
+import signal
 import subprocess
+import tarfile
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,8 +15,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from server_stub.domain import links
+from server_stub.domain import links, tokens
 from tests.protocol.conftest import ARTIFACTS, DEVICE_TYPE, MANAGEMENT, Device, Operator, Server
+from updater.artifact import write_module_artifact
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +217,43 @@ def test_a_broken_download_is_in_the_journal(device: Device, operator: Operator,
     entry = operator.get(journal)[0]
     assert (entry["device"], entry["status"]) == (device.id, 200)
     assert 100_000 <= entry["bytes"] < size
+
+
+@pytest.fixture
+def bomb(tmp_path: Path) -> Path:
+    """A small artifact of a large nothing: 7 GiB of it are announced."""
+    content, path = tmp_path / "content", tmp_path / "bomb.mender"
+    content.write_bytes(b"x" * 10_000)
+    with path.open("wb") as out:
+        write_module_artifact(
+            out, payload_type="single-file", files=[content], name="bomb", device_types=["qemu-board"]
+        )
+    with tarfile.open(path) as outer:
+        members = [(one.name, outer.extractfile(one).read()) for one in outer.getmembers()]  # type: ignore[union-attr]
+    inner = io.BytesIO()
+    with gzip.GzipFile(fileobj=inner, mode="wb") as packed:
+        head = tarfile.TarInfo("content")
+        head.size = 7 << 30
+        packed.write(head.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(64):
+            packed.write(bytes(1 << 20))
+    with tarfile.open(path, "w") as outer:
+        for name, data in members:
+            kept = inner.getvalue() if name.startswith("data/") else data
+            entry = tarfile.TarInfo(name)
+            entry.size = len(kept)
+            outer.addfile(entry, io.BytesIO(kept))
+    return path
+
+
+def test_a_payload_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(
+    bomb: Path, prepared: Path, tmp_path: Path
+):
+    server = Server(shutil.copytree(prepared, tmp_path / "server"), ("--max-payload-size", "1G"))
+    server.start()
+    operator = Operator(server, tokens.for_local(server.secret(), datetime.now(UTC)))
+    answer = operator.upload(bomb)
+    assert answer.status_code == 413, answer.text
+    assert "unpacked" in answer.json()["error"]
+    assert server.end(signal.SIGTERM) == 0
+    assert list((server.folder / "artifacts").iterdir()) == []

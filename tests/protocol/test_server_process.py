@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.protocol.conftest import MANAGEMENT, PASSWORD, Device, Operator, Server, make_key, run_cli
+from tests.protocol.conftest import ARTIFACTS, MANAGEMENT, PASSWORD, Device, Operator, Server, make_key, run_cli
 
 
 def test_an_acknowledged_status_survives_a_kill(
@@ -190,3 +190,31 @@ def test_wrong_paths_and_methods_are_answered_in_json(server: Server):
         answer = server.call(method, path)
         assert answer.status_code == status
         assert json.loads(answer.text)["error"]
+
+
+def test_secrets_are_not_in_the_log(prepared: Path, tmp_path: Path, write_artifact: Callable[..., Path]):
+    server = Server(shutil.copytree(prepared, tmp_path / "server"))
+    log = (tmp_path / "log").open("w+")
+    server.start(stderr=log)
+    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
+    operator = Operator(server, answer.text)
+    device = Device.preauthorized(operator)
+    assert operator.upload(write_artifact("new")).status_code == 201
+    operator.deploy("new", device.id)
+    link = device.poll().json()["artifact"]["source"]["uri"].removeprefix(server.url)
+    assert server.call("GET", link).status_code == 200
+    assert (
+        server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", "guessed wrong")).status_code == 401
+    )
+    assert server.end(signal.SIGTERM) == 0
+    log.seek(0)
+    said = log.read()
+    log.close()
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {line.get("path") for line in lines} >= {
+        f"{MANAGEMENT}/useradm/auth/login",
+        ARTIFACTS,
+        link.partition("?")[0],
+    }
+    for secret in (PASSWORD, "guessed wrong", operator.token, device.token, link.partition("token=")[2], "Basic "):
+        assert secret not in said
