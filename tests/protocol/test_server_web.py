@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,9 +50,10 @@ def visitor(server: Server) -> Iterator[Visitor]:
 
 
 @pytest.fixture(scope="module")
-def roles(server: Server) -> None:
+def roles(operator: Operator) -> None:
     for role in ROLES:
-        assert server.add_user(role, role).returncode == 0
+        body = {"name": role, "password": PASSWORD, "role": role}
+        assert operator.call("POST", f"{MANAGEMENT}/useradm/users", json=body).status_code == 201
 
 
 @pytest.fixture
@@ -158,9 +160,8 @@ def test_the_cookie_is_for_this_server_alone(server: Server):
     server.http.cookies.clear()
 
 
-def test_without_tls_the_cookie_is_not_secure_and_the_origin_counts(tmp_path: Path):
-    server = Server(tmp_path / "plain", ("--plain",))
-    assert server.add_user("operator").returncode == 0
+def test_without_tls_the_cookie_is_not_secure_and_the_origin_counts(prepared: Path, tmp_path: Path):
+    server = Server(shutil.copytree(prepared, tmp_path / "plain"), ("--plain",))
     server.start()
     form = {"name": "operator", "password": PASSWORD}
     for origin, status in ((None, 403), ("http://evil.example", 403), (server.url, 303)):
@@ -171,9 +172,8 @@ def test_without_tls_the_cookie_is_not_secure_and_the_origin_counts(tmp_path: Pa
     assert server.end(signal.SIGTERM) == 0
 
 
-def test_the_server_ends_while_somebody_looks(tmp_path: Path):
-    server = Server(tmp_path / "ending")
-    assert server.add_user("operator").returncode == 0
+def test_the_server_ends_while_somebody_looks(prepared: Path, tmp_path: Path):
+    server = Server(shutil.copytree(prepared, tmp_path / "ending"))
     server.start()
     visitor = Visitor(server)
     with visitor.http.get(f"{server.url}/ui/events", stream=True, timeout=30) as listening:
