@@ -224,6 +224,14 @@ def databases() -> Iterator[Cluster]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def prepared_database(databases: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database in which an operator is known, to be copied."""
+    url = databases.create("prepared")
+    assert Server(tmp_path_factory.mktemp("prepared") / "server", database=url).add_user("operator").returncode == 0
+    return "prepared"
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def server(
     request: pytest.FixtureRequest, prepared: Path, tmp_path_factory: pytest.TempPathFactory
@@ -234,8 +242,8 @@ def server(
         server = Server(shutil.copytree(prepared, folder))
     else:
         cluster: Cluster = request.getfixturevalue("databases")
-        server = Server(folder, database=cluster.create(uuid.uuid4().hex))
-        assert server.add_user("operator").returncode == 0
+        known = request.getfixturevalue("prepared_database")
+        server = Server(folder, database=cluster.create(uuid.uuid4().hex, known))
     server.start()
     yield server
     assert server.end(signal.SIGTERM) == 0

@@ -249,11 +249,10 @@ def test_a_file_whose_row_may_be_there_stays(
 
 
 @pytest.fixture
-def pair(databases: Cluster, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
+def pair(databases: Cluster, prepared_database: str, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
     """Two servers on one database and one directory of artifacts."""
-    url = databases.create(uuid.uuid4().hex)
+    url = databases.create(uuid.uuid4().hex, prepared_database)
     servers = (Server(tmp_path / "lab", database=url), Server(tmp_path / "lab", database=url))
-    assert servers[0].add_user("operator").returncode == 0
     for one in servers:
         one.start()
     yield servers
@@ -316,7 +315,6 @@ def test_two_servers_count_together(pair: tuple[Server, Server], write_artifact:
 
 def test_a_database_that_goes_away_and_comes_back(databases: Cluster, tmp_path: Path):
     server = Server(tmp_path / "lab", database=databases.create(uuid.uuid4().hex))
-    assert server.add_user("operator").returncode == 0
     server.start()
     try:
         databases.stop("immediate")
