@@ -42,7 +42,9 @@ def command(*words: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server-stub")])}
+    # A process that may not keep what it has compiled does that anew at each start, which is a tenth of it.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "server-stub")])}
 
 
 @dataclass
