@@ -234,11 +234,18 @@ def prepared_database(databases: Cluster, tmp_path_factory: pytest.TempPathFacto
     return "prepared"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that uses the server runs on both databases, unless its module is about clients and names one."""
+    if "server" in metafunc.fixturenames:
+        databases = getattr(metafunc.module, "DATABASES", ("sqlite", "postgresql"))
+        metafunc.parametrize("server", databases, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def server(
     request: pytest.FixtureRequest, prepared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server on either database; every test that uses it runs on both."""
+    """A server on either database."""
     folder = tmp_path_factory.mktemp("lab") / "server"
     if request.param == "sqlite":
         server = Server(shutil.copytree(prepared, folder))

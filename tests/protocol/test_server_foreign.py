@@ -17,6 +17,8 @@ from updater.artifact import write_module_artifact
 
 Found = TypeVar("Found")
 Client = ForeignClient | OwnClient
+# It is about the client, which sees no database.
+DATABASES = ("sqlite",)
 # Seconds, for a daemon that looks every second.
 PATIENCE = 60
 

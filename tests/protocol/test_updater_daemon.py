@@ -18,6 +18,8 @@ import pytest
 from tests.protocol.conftest import Operator, Server
 from tests.unit.small_device import MODULE, ROOT, SmallDevice
 
+# It is about the client, which sees no database.
+DATABASES = ("sqlite",)
 PATIENCE = 30.0
 
 

@@ -20,6 +20,8 @@ from updater.server.download import Download
 from updater.server.http import Connector
 from updater.server.session import Session
 
+# It is about the client, which sees no database.
+DATABASES = ("sqlite",)
 SIZE = 2_000_000
 
 

@@ -16,6 +16,8 @@ from updater.server.credentials import REQUEST_FILE, Credentials
 from updater.server.http import Connector
 from updater.server.session import Deployment, Session
 
+# It is about the client, which sees no database.
+DATABASES = ("sqlite",)
 PROVIDES = {"artifact_name": "old", "rootfs-image.version": "old"}
 
 
