@@ -14,7 +14,7 @@ prove: setup ## build the images and cut the power of one board at the worst mom
 	@$(BIN)/bootproof run prove
 
 test: setup-tests lint ## check and test the tools themselves
-	$(BIN)/pytest -n 2 tests/
+	$(BIN)/pytest -n 2 --dist worksteal tests/
 
 scenarios: setup ## run every scenario
 	$(BIN)/pytest -n 2 scenarios/
