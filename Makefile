@@ -3,6 +3,9 @@
 
 BIN := .venv/bin
 
+# Also where the environment forbids it, Python keeps what it has compiled: all tests together start it some hundred times.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help prove test scenarios lint bench clean setup setup-tests setup-bench
 
