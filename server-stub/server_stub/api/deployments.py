@@ -29,9 +29,9 @@ from server_stub.api.kit import (
     created,
     refusals,
     router,
-    statuses_of,
     tell_page,
 )
+from server_stub.api.statuses import FilterWord, statuses_of
 from server_stub.clock import now, stamp
 from server_stub.domain import deployments as rules
 from server_stub.domain import logs
@@ -50,25 +50,6 @@ _MAKES: Any = {
     "response_class": Response,
     "responses": {**CREATED, **refusals(409, 422)},
 }
-StatusWord = Literal[
-    "pending",
-    "inprogress",
-    "pause",
-    "active",
-    "finished",
-    "downloading",
-    "installing",
-    "rebooting",
-    "pause_before_installing",
-    "pause_before_rebooting",
-    "pause_before_committing",
-    "success",
-    "failure",
-    "already-installed",
-    "noartifact",
-    "aborted",
-    "decommissioned",
-]
 
 
 @routes.post(ROOT, **_MAKES)
@@ -151,7 +132,7 @@ async def of_device(
     _: Viewer,
     page: PageDep,
     device_id: Text,
-    status: Annotated[StatusWord | None, Query()] = None,
+    status: Annotated[FilterWord | None, Query()] = None,
 ) -> Any:
     """The deployments of one device, the newest first."""
 
@@ -214,7 +195,7 @@ async def list_devices(
     _: Viewer,
     page: PageDep,
     deployment_id: Text,
-    status: Annotated[StatusWord | None, Query()] = None,
+    status: Annotated[FilterWord | None, Query()] = None,
 ) -> Any:
     """The devices of a deployment."""
 

@@ -165,7 +165,7 @@ async def control_map(services: ServicesDep, device: Device, deployment_id: Text
 async def report_status(services: ServicesDep, device: Device, deployment_id: Text, told: ReportIn) -> None:
     """What has become of the deployment on the device."""
     ts = stamp(now())
-    await services.write(lambda link: polls.report(link, deployment_id, device, told.known_status(), told.substate, ts))
+    await services.write(lambda link: polls.report(link, deployment_id, device, told.status, told.substate, ts))
     services.recent.wake(device)
 
 

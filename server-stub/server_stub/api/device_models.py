@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bodies of the device API. What a device cannot mean is refused; what it says beyond is passed over."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
 from server_stub.api.kit import Model, Text
-from server_stub.domain.deployments import REPORTABLE, Status
+from server_stub.api.statuses import ReportedStatus
 
 Said = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", min_length=1)]
 
@@ -61,24 +61,10 @@ class ControlMap(Model):
 
 
 class ReportIn(Model):
-    status: Literal[
-        "downloading",
-        "installing",
-        "rebooting",
-        "pause_before_installing",
-        "pause_before_rebooting",
-        "pause_before_committing",
-        "success",
-        "failure",
-        "already-installed",
-    ]
+    status: ReportedStatus
     substate: Annotated[Text, Field(max_length=1024)] | None = Field(
         default=None, description="kept with every report, also with repeated ones"
     )
-
-    def known_status(self) -> Status:
-        assert self.status in REPORTABLE
-        return Status(self.status)
 
 
 class LineIn(Model):

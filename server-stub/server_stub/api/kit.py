@@ -5,7 +5,7 @@ Routes convert and nothing else: a body becomes a value, a job (server_stub.jobs
 a body. What a route promises in the OpenAPI description is made from the same words that FastAPI checks.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from server_stub.clock import now
 from server_stub.domain import tokens
-from server_stub.domain.deployments import Status
 from server_stub.domain.tokens import UserBearer
 from server_stub.domain.users import Role
 from server_stub.errors import Forbidden, TooMany, Unauthorized
@@ -179,18 +178,3 @@ def created(location: str) -> Response:
 CREATED: Mapping[int | str, dict[str, Any]] = {
     201: {"description": "Made.", "headers": {"Location": {"schema": {"type": "string"}}}}
 }
-
-
-def statuses_of(word: str | None) -> Sequence[Status]:
-    """The statuses that a filter word stands for; none for any."""
-    from server_stub.domain.deployments import FINISHED, PAUSED
-
-    if not word:
-        return ()
-    groups: dict[str, Sequence[Status]] = {
-        "finished": tuple(FINISHED),
-        "pause": tuple(PAUSED),
-        "inprogress": tuple(set(Status) - FINISHED - PAUSED - {Status.PENDING}),
-        "active": tuple(set(Status) - FINISHED),
-    }
-    return groups.get(word) or (Status(word),)

@@ -60,9 +60,16 @@ def _members(value: Any) -> list[Any]:
 def _check_plain(value: Any, what: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise Malformed(f"{what} is not valid JSON: {value} is no number of JSON.")
-    # A lone surrogate parses, but has no UTF-8 form; and PostgreSQL takes no NUL.
-    if isinstance(value, str) and ("\0" in value or any("\ud800" <= one <= "\udfff" for one in value)):
+    if isinstance(value, str) and not _can_be_kept(value):
         raise Malformed(f"{what} holds a character that cannot be kept: NUL or half of a surrogate pair.")
+
+
+def _can_be_kept(text: str) -> bool:
+    """A lone surrogate parses, but has no UTF-8 form; and PostgreSQL takes no NUL."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -10,8 +10,8 @@ from fastapi import Query, Request, Response
 from sqlalchemy import Connection
 
 from server_stub.api import deployment_shown
-from server_stub.api.deployments import StatusWord
-from server_stub.api.kit import PageDep, ServicesDep, Text, statuses_of
+from server_stub.api.kit import PageDep, ServicesDep, Text
+from server_stub.api.statuses import FilterWord, statuses_of
 from server_stub.clock import now, stamp
 from server_stub.domain import logs
 from server_stub.errors import NotFound
@@ -70,7 +70,7 @@ async def get_one(
     _: Visitor,
     part: PageDep,
     deployment_id: Text,
-    status: StatusWord | Literal[""] = "",
+    status: FilterWord | Literal[""] = "",
 ) -> Response:
     def look(link: Connection) -> tuple[dict[str, Any], int]:
         deployment = deployment_shown.deployments_shown(link, [orders.existing(link, deployment_id)])[0]
