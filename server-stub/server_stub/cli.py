@@ -80,6 +80,9 @@ def _parser() -> Parser:
     )
     start.add_argument("--max-devices", type=_count, default=0, metavar="N", help="accept at most so many")
     start.add_argument(
+        "--max-waiting", type=_count, default=DEFAULTS.waiting, metavar="N", help="devices that wait to be let in"
+    )
+    start.add_argument(
         "--max-artifact-size",
         type=_size,
         default=DEFAULTS.artifact,

@@ -75,6 +75,7 @@ def _policy(options: argparse.Namespace) -> Policy:
         artifact=options.max_artifact_size,
         payload=options.max_payload_size,
         devices=options.max_devices,
+        waiting=options.max_waiting,
         connections=options.max_connections,
     )
     try:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.protocol.conftest import DEVICE_TYPE, DEVICES, MANAGEMENT, Device, Operator, Server, make_key
 
@@ -97,6 +99,15 @@ def test_a_malformed_introduction_is_refused(body: bytes, new_device: Callable[.
     answer = new_device().authenticate(body)
     assert answer.status_code == 400
     assert answer.json()["error"]
+
+
+def test_a_key_that_takes_long_to_verify_is_refused(new_device: Callable[..., Device]):
+    numbers = rsa.generate_private_key(65537, 2048).public_key().public_numbers()
+    shown = rsa.RSAPublicNumbers((1 << 2000) + 1, numbers.n).public_key()
+    pem = shown.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    body = json.dumps({"id_data": '{"mac":"1"}', "pubkey": pem}).encode()
+    answer = new_device().authenticate(body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "The RSA key's exponent is larger than 32 bits.")
 
 
 def test_tokens_that_do_not_count(device: Device, operator: Operator, server: Server):

@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.protocol.conftest import ARTIFACTS, MANAGEMENT, PASSWORD, Device, Operator, Server, make_key, run_cli
+from tests.protocol.conftest import (
+    ARTIFACTS,
+    DEVICES,
+    MANAGEMENT,
+    PASSWORD,
+    Device,
+    Operator,
+    Server,
+    make_key,
+    run_cli,
+)
 
 
 def test_an_acknowledged_status_survives_a_kill(
@@ -119,6 +129,20 @@ def test_behind_a_proxy_links_and_the_cookie_are_for_its_tls(
     came = {**forwarded, "Sec-Fetch-Site": "same-origin"}
     answer = server.call("POST", "/ui/login", data=form, headers=came, allow_redirects=False)
     assert ("Secure" in answer.headers["Set-Cookie"]) is (scheme == "https")
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_so_many_devices_may_wait_to_be_let_in(prepared: Path, tmp_path: Path):
+    server = Server(shutil.copytree(prepared, tmp_path / "lab"), options=("--max-waiting", "2"))
+    server.start()
+    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
+    operator = Operator(server, answer.text)
+    first, second, third = (Device(server, {"mac": str(number)}, make_key("ed25519")) for number in range(3))
+    assert [one.authenticate().status_code for one in (first, second, third)] == [401, 401, 429]
+    assert len(operator.get(DEVICES)) == 2
+    operator.decide(first.identity, "rejected")
+    assert [one.authenticate().status_code for one in (first, second, third)] == [401, 401, 401]
+    assert len(operator.get(DEVICES)) == 3
     assert server.end(signal.SIGTERM) == 0
 
 

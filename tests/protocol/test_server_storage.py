@@ -23,13 +23,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from server_stub.api.artifacts import upload
+from server_stub.domain.deployments import Author, Status
 from server_stub.errors import Busy, HostProblem
 from server_stub.services import Policy
-from server_stub.storage import migrate, schema
+from server_stub.storage import entries, migrate, schema
 from server_stub.storage.database import Database, read_url, sqlite_at
 from server_stub.storage.store import Directory
 from tests.protocol.conftest import (
@@ -82,6 +83,20 @@ def test_a_database_of_a_later_server_is_not_touched(database: Database):
         url = connection.engine.url
     with pytest.raises(HostProblem, match="later server"):
         Database(url)
+
+
+def test_what_a_device_repeats_for_ever_is_not_written_for_ever(database: Database):
+    order = {"id": "o", "name": "n", "artifact_name": "a", "force": False, "created": "", "target": {}, "plan": {}}
+    with database.writing() as connection:
+        connection.execute(insert(schema.deployments).values(order))
+        row = {"deployment_id": "o", "device_id": "d", "status": "installing", "created": ""}
+        connection.execute(insert(schema.entries).values(row))
+        part = entries.by_key(connection, "o", "d")
+        assert part is not None
+        for number in range(entries.MOST_RECORDED + 2):
+            entries.record(connection, part, Status.INSTALLING, str(number), "", Author.DEVICE)
+        kept = entries.history_of(connection, [part])["o", "d"]
+    assert [one.substate for one in kept] == [str(number) for number in range(entries.MOST_RECORDED)]
 
 
 @pytest.fixture

@@ -69,8 +69,8 @@ async def authenticate(
                 access.admit,
                 request=asked,
                 now=stamp(moment),
+                limits=services.policy.limits,
                 accept_new=services.policy.accept_all,
-                most_devices=services.policy.limits.devices,
             )
         )
     name_device(request.scope, admission.device)

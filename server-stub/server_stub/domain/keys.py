@@ -15,6 +15,8 @@ from server_stub.errors import Malformed, Unauthorized
 
 # A shorter one protects nobody; a longer one takes long to verify.
 SHORTEST_RSA, LONGEST_RSA = 2048, 8192
+# All keys in use have 65537.
+LARGEST_EXPONENT = 1 << 32
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
@@ -27,6 +29,8 @@ def parse_public_key(pem: str) -> PublicKey:
         raise Malformed("The public key must be RSA, ECDSA or Ed25519.")
     if isinstance(key, rsa.RSAPublicKey) and not SHORTEST_RSA <= key.key_size <= LONGEST_RSA:
         raise Malformed(f"An RSA key must have {SHORTEST_RSA} to {LONGEST_RSA} bits.")
+    if isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e > LARGEST_EXPONENT:
+        raise Malformed("The RSA key's exponent is larger than 32 bits.")
     return key
 
 

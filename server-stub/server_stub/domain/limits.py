@@ -19,6 +19,8 @@ class Limits:
     """of all requests at once that are not small"""
     header: int = 32 * 1024
     devices: int = 0
+    waiting: int = 20_000
+    """keys that wait for the operator: anybody may bring one"""
     connections: int = 20_000
     device_requests: int = 600
     """of one device"""

@@ -31,9 +31,9 @@ class Role(StrEnum):
     READ_ONLY = "read-only"
     """look at everything but users and tokens of others"""
     DEPLOYER = "deployer"
-    """bring artifacts and start, pause, abort deployments"""
+    """bring and remove artifacts, and start, pause, abort deployments"""
     ADMIN = "admin"
-    """decide over devices and users, delete, and inject faults"""
+    """decide over devices and users, and inject faults"""
 
     def covers(self, wanted: "Role") -> bool:
         order = list(Role)

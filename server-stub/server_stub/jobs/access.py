@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from server_stub.domain.deployments import Author, Status, move
 from server_stub.domain.devices import AuthSet, AuthStatus, Device, Introduction, decide, introduce
-from server_stub.errors import Conflict, NotFound, Unprocessable
+from server_stub.domain.limits import Limits
+from server_stub.errors import Conflict, NotFound, TooMany, Unprocessable
 from server_stub.jobs.settle import close_entry
 from server_stub.storage import devices, entries
 
@@ -37,13 +38,16 @@ def known(connection: Connection, request: Introduction) -> Admission | None:
     return Admission(device.id, mine.id, mine.status)
 
 
-def admit(connection: Connection, request: Introduction, now: str, *, accept_new: bool, most_devices: int) -> Admission:
-    """Note a device's introduction; raises TooMany for one that shows ever new keys."""
+def admit(connection: Connection, request: Introduction, now: str, limits: Limits, *, accept_new: bool) -> Admission:
+    """Note a device's introduction; raises TooMany for one that shows ever new keys, and if too many wait already."""
     device = devices.by_identity(connection, request.identity) or devices.create(connection, request.identity, now)
     candidate = AuthSet(str(uuid.uuid4()), device.id, request.pubkey, AuthStatus.PENDING, now)
     sets = devices.auth_sets_of(connection, [device.id])
-    accept_new = accept_new and _has_room(connection, most_devices)
+    accept_new = accept_new and _has_room(connection, limits.devices)
     changed = introduce(sets, candidate, accept_new=accept_new)
+    waits = any(one.status is AuthStatus.PENDING for one in changed)
+    if waits and devices.count_waiting(connection, limits.waiting) >= limits.waiting:
+        raise TooMany("Too many devices wait for the operator already: come back later.")
     if changed:
         devices.save_auth_sets(connection, device.id, changed, now)
         sets = devices.auth_sets_of(connection, [device.id])

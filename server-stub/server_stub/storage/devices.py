@@ -65,6 +65,12 @@ def waiting(connection: Connection, page: Page) -> tuple[list[Device], int]:
     return [_device(row) for row in rows], total
 
 
+def count_waiting(connection: Connection, most: int) -> int:
+    """How many keys wait for the operator; counted up to `most`."""
+    waits = select(auth_sets.c.order).where(auth_sets.c.status == AuthStatus.PENDING).limit(most)
+    return int(connection.execute(select(func.count()).select_from(waits.subquery())).scalar_one())
+
+
 def among(
     connection: Connection, ids: Collection[str] | None, statuses: Collection[str] | None, page: Page
 ) -> tuple[list[Device], int]:

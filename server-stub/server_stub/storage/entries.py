@@ -4,12 +4,15 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, Select, String, bindparam, func, insert, literal, select, update
 
 from server_stub.domain.deployments import CLOSED, FINISHED, Asked, Author, Deployment, Entry, Status
 from server_stub.storage.page import Page, rows_of
 from server_stub.storage.revisions import Topic, touch
 from server_stub.storage.schema import deployments, devices, entries, history, tallies
+
+# A device that repeats itself for ever must not fill the disk.
+MOST_RECORDED = 1000
 
 
 def add(connection: Connection, deployment: Deployment, wanted: Collection[str]) -> None:
@@ -131,14 +134,14 @@ def save(connection: Connection, before: Entry, after: Entry) -> None:
 
 
 def record(connection: Connection, one: Entry, status: Status, substate: str | None, now: str, author: Author) -> None:
-    """Write down a status as one that came, also if it came before."""
+    """Write down a status as one that came, also if it came before; beyond MOST_RECORDED of one part no more."""
     row = {
-        "deployment_id": one.deployment_id,
-        "device_id": one.device_id,
-        "status": status,
-        "substate": substate,
-        "time": now,
-        "author": author,
+        "deployment": one.deployment_id,
+        "device": one.device_id,
+        "which": status,
+        "sub": substate,
+        "moment": now,
+        "by": author,
     }
     connection.execute(_RECORD, row)
 
@@ -250,7 +253,14 @@ _SAVED = (
     *("artifact_id", "attempts", "counted", "phase"),
 )
 _SAVE = update(entries).where(_THIS_ONE).values({name: bindparam(name) for name in _SAVED})
-_RECORD = insert(history)
+_OF_PART = (history.c.deployment_id == bindparam("deployment")) & (history.c.device_id == bindparam("device"))
+_RECORDED = select(func.count()).select_from(history).where(_OF_PART).scalar_subquery()
+_RECORD = insert(history).from_select(
+    ["deployment_id", "device_id", "status", "substate", "time", "author"],
+    select(*(bindparam(name, type_=String) for name in ("deployment", "device", "which", "sub", "moment", "by"))).where(
+        _RECORDED < MOST_RECORDED
+    ),
+)
 _IS_PART = select(entries.c.device_id).where(_THIS_ONE)
 _COUNTS = select(tallies).where(tallies.c.deployment_id.in_(bindparam("wanted", expanding=True)), tallies.c.number > 0)
 _TALLY = (
