@@ -23,6 +23,7 @@ LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
 DEFAULTS = Limits()
 INTERRUPTED = 128 + signal.SIGINT
+UNHEARD = 128 + signal.SIGPIPE
 SIZE = re.compile("([0-9]{1,12})([KMGT]?)")
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -43,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return problem.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # Who read has heard enough; the interpreter must not try once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNHEARD
     return code
 
 
@@ -112,7 +117,8 @@ def _add_user(options: argparse.Namespace) -> int:
 
     name = check_name(options.name)
     try:
-        password = check_password(sys.stdin.readline().rstrip("\r\n"))
+        # As bytes: in some locales the text stream would let through what is no UTF-8, and fail later.
+        password = check_password(sys.stdin.buffer.readline().decode().rstrip("\r\n"))
     except UnicodeDecodeError:
         raise BadInput("The password is not valid text: give it as UTF-8 on standard input.") from None
 
@@ -120,13 +126,13 @@ def _add_user(options: argparse.Namespace) -> int:
     from server_stub.errors import Unprocessable
     from server_stub.home import open_home
     from server_stub.storage import users
-    from server_stub.storage.database import Database, read_url, sqlite_at
+    from server_stub.storage.database import Database, explained, read_url, sqlite_at
 
     home = open_home(options.dir)
     url = read_url(options.database) if options.database else sqlite_at(home.root)
     database = Database(url)
     try:
-        with database.writing() as connection:
+        with explained(url), database.writing() as connection:
             users.add(connection, User(name, remember(password), Role(options.role), stamp(now())))
     except Unprocessable as problem:
         raise BadInput(str(problem)) from None

@@ -28,7 +28,7 @@ from server_stub.lab.laboratory import Laboratory
 from server_stub.lab.wire import wired
 from server_stub.services import Policy, Services
 from server_stub.storage import artifacts, settings
-from server_stub.storage.database import Database, read_url, sqlite_at
+from server_stub.storage.database import Database, explained, read_url, sqlite_at
 from server_stub.storage.store import ArtifactStore, Directory
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -47,10 +47,11 @@ def start(options: argparse.Namespace, address: str, port: int, hosts: tuple[str
     with _claimed(home, options.database), _bind(address, port) as listener:
         url = read_url(options.database) if options.database else sqlite_at(home.root)
         database = Database(url)
-        with database.writing() as connection:
+        with explained(url), database.writing() as connection:
             secret = settings.secret(connection, home.former_secret())
         store = _open_store(options.artifacts, home)
-        store.sweep(partial(_known_artifacts, database))
+        with explained(url):
+            store.sweep(partial(_known_artifacts, database))
         laboratory = Laboratory() if options.laboratory else None
 
         async def open_services() -> Services:
@@ -184,7 +185,8 @@ def _bind(address: str, port: int) -> socket.socket:
         return listener
     except OSError as problem:
         raise HostProblem(
-            f"Cannot listen on {address} port {port} ({problem.strerror}): choose another with --listen."
+            # Without what Python adds to the system's words.
+            f"Cannot listen on {address} port {port} ({os.strerror(problem.errno or 0)}): choose another with --listen."
         ) from None
 
 

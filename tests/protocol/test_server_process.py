@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server as a process: its certificate, its ends, what survives them, and its sentences about bad input."""
 
+import errno
 import json
+import os
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import stat
+import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import requests
 
+from server_stub.errors import HostProblem
+from server_stub.home import write_private
 from tests.protocol.conftest import (
     ARTIFACTS,
     DEVICES,
@@ -22,6 +29,8 @@ from tests.protocol.conftest import (
     Device,
     Operator,
     Server,
+    command,
+    environment,
     make_key,
     run_cli,
 )
@@ -162,6 +171,54 @@ def test_a_taken_port_is_a_problem_of_the_host(server: Server, tmp_path: Path):
     assert ended.returncode == 4
     assert len(ended.stderr.splitlines()) == 1
     assert "--listen" in ended.stderr
+    assert "(Address already in use)" in ended.stderr
+
+
+def test_a_damaged_table_is_a_problem_of_the_host(prepared: Path, tmp_path: Path):
+    folder = shutil.copytree(prepared, tmp_path / "server")
+    path = folder / "server.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        damaged = database.execute(
+            "SELECT rootpage FROM sqlite_master WHERE tbl_name IN ('settings', 'users') AND rootpage > 0"
+        ).fetchall()
+    with path.open("r+b") as file:
+        for (page,) in damaged:
+            file.seek((page - 1) * size)
+            file.write(b"\xee" * size)
+    (folder / "address.json").write_text(json.dumps({"url": "https://127.0.0.1:1", "ca": None}))
+    before = path.read_bytes()
+    for words in (
+        ("start", "--dir", str(folder)),
+        ("accept", "--all", "--dir", str(folder)),
+        ("user", "add", "second", "--password-stdin", "--dir", str(folder)),
+    ):
+        ended = run_cli(*words, stdin=PASSWORD)
+        assert ended.returncode == 4, ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+        assert "server.sqlite cannot be used as the server's database" in ended.stderr
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "server.key"
+    write_private(path, b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HostProblem, match=r"server\.key cannot be written \(No space left on device\): make room"):
+        write_private(path, b"new")
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("server.key", b"old")]
+
+
+def test_a_password_that_is_no_text_is_said_in_every_locale(tmp_path: Path):
+    for locale in ("C", "C.UTF-8"):
+        words = command("user", "add", "a", "--password-stdin", "--dir", str(tmp_path / "server"))
+        told = {**environment(), "LC_ALL": locale}
+        ended = subprocess.run(words, input=b"\xff" * 12, capture_output=True, env=told, timeout=60)
+        assert ended.returncode == 2, ended.stderr
+        assert ended.stderr == b"The password is not valid text: give it as UTF-8 on standard input.\n"
 
 
 def test_a_damaged_authority_is_said_and_not_replaced(tmp_path: Path):

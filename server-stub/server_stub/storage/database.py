@@ -51,10 +51,7 @@ class Database:
                 revisions.prepare(connection)
         except SQLAlchemyError as problem:
             self.close()
-            said = problem.orig if isinstance(problem, DBAPIError) else problem
-            raise HostProblem(
-                f"{url.render_as_string()} cannot be opened as the server's database ({str(said).splitlines()[0]})."
-            ) from None
+            raise _unusable(url, problem) from None
         except HostProblem:
             self.close()
             raise
@@ -87,6 +84,23 @@ class Database:
         with self._writer, self._writing_engine.begin() as connection:
             connection.info.clear()
             yield connection
+
+
+@contextmanager
+def explained(url: URL) -> Iterator[None]:
+    """Around what a command does with the database, outside of any request: what fails is a HostProblem."""
+    try:
+        yield
+    except DBAPIError as problem:
+        raise _unusable(url, problem) from None
+
+
+def _unusable(url: URL, problem: SQLAlchemyError) -> HostProblem:
+    reason = str(problem.orig if isinstance(problem, DBAPIError) else problem).splitlines()[0]
+    where, advice = url.render_as_string(), "see that it runs and lets this user in"
+    if url.database and url.get_backend_name() == "sqlite":
+        where, advice = url.database, "make room if the disk is full, or bring back a copy of the file if it is damaged"
+    return HostProblem(f"{where} cannot be used as the server's database ({reason}): {advice}.")
 
 
 def read_url(text: str) -> URL:
