@@ -142,7 +142,10 @@ async def _answer_http_error(request: Request, problem: Exception) -> Response:
     headers = dict(problem.headers or {})
     if problem.status_code == 405 and (methods := _methods_at(request)):
         headers["Allow"] = ", ".join(methods)
-    return _said(request, problem.status_code, str(problem.detail), headers)
+    # The framework's own words are no sentence.
+    nowhere = problem.status_code == 404 and problem.detail == "Not Found"
+    sentence = "There is nothing at this address." if nowhere else str(problem.detail)
+    return _said(request, problem.status_code, sentence, headers)
 
 
 def _methods_at(request: Request) -> list[str]:

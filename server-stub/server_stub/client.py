@@ -3,9 +3,11 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from requests_toolbelt import MultipartEncoder
@@ -15,6 +17,7 @@ from server_stub.domain import tokens
 from server_stub.errors import BadInput, HostProblem
 from server_stub.home import Home
 
+ADDRESS = re.compile(r"https?://[^\s/]+(/\S*)?")
 TOKEN_VARIABLE = "BOOTPROOF_TOKEN"
 # Seconds to wait for an answer; an upload takes as long as it takes.
 PATIENCE = 60
@@ -58,7 +61,9 @@ class Client:
                 kind = {"Content-Type": body.content_type}
                 location = self.call("POST", ARTIFACTS, data=body, headers=kind).headers["Location"]
         except OSError as problem:
-            raise BadInput(f"{path} cannot be read ({problem.strerror}).") from None
+            raise BadInput(f"{path} cannot be read ({problem.strerror}): name a file that is an artifact.") from None
+        except BadInput as refusal:
+            raise BadInput(f"{path}: {refusal}") from None
         found: dict[str, Any] = self.call("GET", location).json()
         return found
 
@@ -66,7 +71,7 @@ class Client:
         return self.call("POST", DEPLOYMENTS, json=order).headers["Location"].rpartition("/")[2]
 
     def deployment(self, deployment: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.call("GET", f"{DEPLOYMENTS}/{deployment}").json()
+        found: dict[str, Any] = self.call("GET", f"{DEPLOYMENTS}/{quote(deployment, safe='')}").json()
         return found
 
 
@@ -75,31 +80,39 @@ def beside(directory: Path, database: str | None) -> Client:
     home = Home(directory.absolute())
     try:
         told = json.loads(home.address.read_text())
+        url, ca = str(told["url"]), Path(told["ca"]) if told["ca"] else None
     except FileNotFoundError:
         raise BadInput(f"No server has run on {directory}: start one, or give --server.") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise HostProblem(f"{home.address} cannot be read: start the server again.") from None
     # Only here: a server elsewhere is reached without any database.
     from server_stub.storage import settings
-    from server_stub.storage.database import Database, read_url, sqlite_at
+    from server_stub.storage.database import Database, explained, read_url, sqlite_at
 
-    kept = Database(read_url(database) if database else sqlite_at(home.root))
+    place = read_url(database) if database else sqlite_at(home.root)
+    kept = Database(place)
     try:
-        with kept.reading() as connection:
+        with explained(place), kept.reading() as connection:
             token = tokens.for_local(settings.secret(connection), now())
     finally:
         kept.close()
-    return connect(told["url"], Path(told["ca"]) if told["ca"] else None, token)
+    return connect(url, ca, token)
 
 
 def elsewhere(url: str, ca: Path | None, token_file: Path | None) -> Client:
     """A server by its address, with a token from a file or the environment."""
+    if not ADDRESS.fullmatch(url):
+        raise BadInput(f"{url[:80]!r} is not the address of a server: give --server as https://ota.lab.example:8443.")
     try:
-        token = token_file.read_text().strip() if token_file else os.environ.get(TOKEN_VARIABLE, "")
+        token = (token_file.read_text() if token_file else os.environ.get(TOKEN_VARIABLE, "")).strip()
     except OSError as problem:
-        raise BadInput(f"{token_file} cannot be read ({problem.strerror}).") from None
+        raise BadInput(f"{token_file} cannot be read ({problem.strerror}): give --token-file a token's file.") from None
+    except UnicodeDecodeError:
+        token = "\n"
     if not token:
         raise BadInput(f"The server wants a token: give --token-file, or set {TOKEN_VARIABLE}.")
+    if not (token.isascii() and token.isprintable()):
+        raise BadInput(f"{token_file or TOKEN_VARIABLE} holds no token: a token is one line of letters and digits.")
     if ca is not None and not ca.is_file():
         raise BadInput(f"{ca} is no file: give --ca the certificate authority of the server.")
     return connect(url.rstrip("/"), ca, token)
@@ -125,5 +138,5 @@ def _reason(problem: requests.RequestException) -> str:
     if isinstance(problem, requests.exceptions.SSLError):
         return "its certificate is not one that is trusted here: give --ca"
     if isinstance(problem, requests.Timeout):
-        return "no answer in time"
-    return "no connection"
+        return "no answer in time: try again later"
+    return "no connection: is it running, and is this its address?"

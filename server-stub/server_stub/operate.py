@@ -13,6 +13,7 @@ from server_stub.errors import BadInput
 # Seconds between two looks at a deployment.
 LOOK_EVERY = 0.5
 FAILED = 1
+MOST_RETRIES = 100
 PHASE = re.compile(r"(wait:)?([0-9]{1,9}(?:\.[0-9]+)?)(%?)(?:\+([0-9]{1,6})([smhd]))?")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 GOOD = frozenset({"success", "already-installed"})
@@ -45,8 +46,8 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     deploy.add_argument("--filter", metavar="ID", help="the devices that fit a named filter, now or later")
     deploy.add_argument("--name", metavar="NAME", help="the deployment's name; the artifact's if not said")
     deploy.add_argument("--phase", action="append", default=[], metavar="PHASE", help="10%%, 25, 10%%+2h or wait:50%%")
-    deploy.add_argument("--retries", type=int, default=0, metavar="N")
-    deploy.add_argument("--halt-at", type=float, metavar="PERCENT", help="halt when so many have failed")
+    deploy.add_argument("--retries", type=_retries, default=0, metavar="N", help="further attempts of a device")
+    deploy.add_argument("--halt-at", type=_percent, metavar="PERCENT", help="halt when so many have failed")
     deploy.add_argument("--force", action="store_true", help="install also what runs already")
     deploy.add_argument("--watch", action="store_true", help="go on as the command watch does")
     deploy.set_defaults(run=_deploy)
@@ -71,9 +72,10 @@ def _accept(options: argparse.Namespace) -> int:
         raise BadInput("Say whom to accept: the ids of devices, or --all.")
     accepted = _client(options).accept(None if options.all else options.devices)
     unknown = sorted(set(options.devices) - set(accepted))
+    if accepted or not unknown:
+        _say(options, {"accepted": accepted}, "\n".join(f"Accepted {one}" for one in accepted) or "Nobody waits.")
     if unknown:
         raise BadInput(f"No key of {', '.join(unknown)} waits to be accepted.")
-    _say(options, {"accepted": accepted}, "\n".join(f"Accepted {one}" for one in accepted) or "Nobody waits.")
     return 0
 
 
@@ -114,11 +116,34 @@ def _deploy(options: argparse.Namespace) -> int:
 
 def _phase(text: str) -> dict[str, Any]:
     match = PHASE.fullmatch(text)
-    if match is None or (not match[3] and "." in match[2]):
+    size = _share(match[2], is_percent=bool(match[3])) if match else None
+    if match is None or size is None:
         raise BadInput(f"{text!r} is no phase: give 10% or 25 devices, +2h until the next, wait: before it.")
-    size = {"batch_size": float(match[2])} if match[3] else {"device_count": int(match[2])}
     delay = {"delay": int(match[4]), "delayUnit": UNITS[match[5]]} if match[4] else {}
     return {**size, **delay, "pause": bool(match[1])}
+
+
+def _share(text: str, *, is_percent: bool) -> dict[str, Any] | None:
+    """How many devices may begin, as the API words it; None if it cannot be so many."""
+    if is_percent:
+        return {"batch_size": float(text)} if 0 < float(text) <= 100 else None
+    return {"device_count": int(text)} if text.isdigit() and int(text) else None
+
+
+def _retries(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text[:9]) <= MOST_RETRIES:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MOST_RETRIES}")
+
+
+def _percent(text: str) -> float:
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = 0
+    if 0 < percent <= 100:
+        return percent
+    raise argparse.ArgumentTypeError(f"{text!r} is not a percentage above 0 and up to 100")
 
 
 def _watch(server: Any, deployment: str, options: argparse.Namespace) -> int:

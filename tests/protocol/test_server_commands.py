@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import uuid
@@ -119,7 +120,16 @@ def test_from_elsewhere_with_a_token(server: Server, operator: Operator, tmp_pat
         (("deploy", "x"), 2),
         (("deploy", "x", "--all", "--group", "g"), 2),
         (("deploy", "x", "--all", "--phase", "ten"), 2),
+        (("deploy", "x", "--all", "--phase", "0%"), 2),
+        (("deploy", "x", "--all", "--phase", "0"), 2),
+        (("deploy", "x", "--all", "--phase", "101%"), 2),
+        (("deploy", "x", "--all", "--halt-at", "nan"), 2),
+        (("deploy", "x", "--all", "--halt-at", "0"), 2),
+        (("deploy", "x", "--all", "--retries", "-1"), 2),
+        (("deploy", "x", "--all", "--retries", "101"), 2),
         (("watch", "unknown"), 2),
+        (("watch", "../unknown"), 2),
+        (("watch", ""), 2),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(words: tuple[str, ...], code: int, server: Server):
@@ -140,3 +150,58 @@ def test_a_server_that_is_not_there(tmp_path: Path):
     done = run_cli("accept", "--all", "--server", "https://127.0.0.1:1", "--token-file", str(tmp_path / "token"))
     assert done.returncode == 4
     assert "does not answer" in done.stderr
+
+
+def test_an_upload_that_is_refused_names_the_file(server: Server, write_artifact: Callable[..., Path], tmp_path: Path):
+    broken = tmp_path / "broken.mender"
+    broken.write_bytes(b"nothing of the kind")
+    name = uuid.uuid4().hex
+    done = run_cli("upload", str(write_artifact(name)), str(broken), *where(server))
+    assert (done.returncode, done.stdout.count(name)) == (2, 1)
+    assert done.stderr.startswith(f"{broken}: The file is not a usable artifact")
+
+
+def test_who_was_accepted_is_said_also_beside_one_who_was_not(server: Server, operator: Operator, new_device):
+    device = new_device()
+    assert device.authenticate().status_code == 401
+    known = operator.device(device.identity)["id"]
+    done = run_cli("accept", known, "nobody", *where(server))
+    assert (done.returncode, done.stdout) == (2, f"Accepted {known}\n")
+    assert "nobody" in done.stderr
+    assert known not in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"one\ntwo", "tökén".encode()])
+def test_a_token_that_is_none_is_said(content: bytes, tmp_path: Path):
+    token = tmp_path / "token"
+    token.write_bytes(content)
+    done = run_cli("accept", "--all", "--server", "https://127.0.0.1:1", "--token-file", str(token))
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"{token} holds no token: a token is one line of letters and digits.\n",
+    )
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8443", "ftp://127.0.0.1", "https://", "https://a b"])
+def test_an_address_that_is_none_is_said(url: str, tmp_path: Path):
+    (tmp_path / "token").write_text("x")
+    done = run_cli("accept", "--all", "--server", url, "--token-file", str(tmp_path / "token"))
+    assert done.returncode == 2
+    assert "is not the address of a server" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["x", "{}", "[]", "7"])
+def test_an_address_that_was_damaged_is_said(content: str, tmp_path: Path):
+    (tmp_path / "address.json").write_text(content)
+    done = run_cli("accept", "--all", "--dir", str(tmp_path))
+    assert done.returncode == 4
+    assert "start the server again" in done.stderr
+
+
+def test_who_hears_no_more_ends_a_command_without_a_word(server: Server):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = command("accept", "--all", *where(server))
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment(), timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
