@@ -99,6 +99,10 @@ class Front:
         self._app = app
         self._layers: ASGIApp | None = None
 
+    def let_listeners_go(self) -> None:
+        """Before the server waits for the requests that run: a page that listens would never end by itself."""
+        self._app.state.services.bell.close()
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)

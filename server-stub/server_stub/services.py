@@ -75,7 +75,6 @@ class Services:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        self.bell.close()
         await self.note_check_ins()
         await anyio.to_thread.run_sync(self.writer.close)
         self.database.close()

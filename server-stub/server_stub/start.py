@@ -151,6 +151,10 @@ def _serve(
                 home.write_address(url, ca, os.getpid())
                 _announce(url, ca, as_json=options.json)
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            front.let_listeners_go()
+            await super().shutdown(sockets=sockets)
+
     return _run(Server(config), listener)
 
 

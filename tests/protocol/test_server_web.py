@@ -174,12 +174,19 @@ def test_without_tls_the_cookie_is_not_secure_and_the_origin_counts(prepared: Pa
 
 def test_the_server_ends_while_somebody_looks(prepared: Path, tmp_path: Path):
     server = Server(shutil.copytree(prepared, tmp_path / "ending"))
-    server.start()
-    visitor = Visitor(server)
-    with visitor.http.get(f"{server.url}/ui/events", stream=True, timeout=30) as listening:
-        assert next(listening.iter_lines()) == b"retry: 2000"
-        assert server.end(signal.SIGTERM) == 0
-    visitor.http.close()
+    with (tmp_path / "log").open("w+") as log:
+        server.start(stderr=log)
+        visitor = Visitor(server)
+        with visitor.http.get(f"{server.url}/ui/events", stream=True, timeout=30) as listening:
+            # Kept: who lets go of the lines lets go of the connection.
+            lines = listening.iter_lines()
+            assert next(lines) == b"retry: 2000"
+            assert server.end(signal.SIGTERM) == 0
+        visitor.http.close()
+        log.seek(0)
+        told = [json.loads(line) for line in log]
+    assert told[-1]["path"] == "/ui/events"
+    assert [one for one in told if one["level"] != "INFO"] == []
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])

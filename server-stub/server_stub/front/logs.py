@@ -22,5 +22,7 @@ def start(level: str) -> None:
 
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:
-    """A download cut off because the server ends is no defect, and gets no traceback."""
+    """What is cut off because the server ends is no defect: it gets neither a traceback nor a count as an error."""
+    if record.name == "uvicorn.error" and "timeout graceful shutdown exceeded" in str(record.msg):
+        return False
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))

@@ -44,6 +44,8 @@ class Bell:
             while not self._closed:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(event.wait(), SILENCE)
+                if self._closed:
+                    return
                 event.clear()
                 changed, self._changed[event] = self._changed[event], set()
                 yield changed

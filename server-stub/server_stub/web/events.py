@@ -27,7 +27,9 @@ async def events(request: Request, services: ServicesDep, _: Viewer) -> Streamin
 
 async def _told(request: Request, services: Services) -> AsyncIterator[str]:
     async with aclosing(services.bell.listen()) as changes:
-        await anext(changes)
+        # A server that is about to end has nothing more to tell.
+        if await anext(changes, None) is None:
+            return
         # A page that was made before this wire was there sees by the numbers what it has missed.
         yield f"retry: {RETRY}\nevent: now\ndata: {json.dumps({'revisions': services.recent.revisions})}\n\n"
         async for topics in changes:
