@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 import requests
+from sqlalchemy import delete, insert
 
+from server_stub.domain.inventory import Scope
+from server_stub.storage.database import Database, read_url, sqlite_at
+from server_stub.storage.schema import attributes
+from server_stub.storage.search import MOST_MENTIONS
 from server_stub.web import words
 from server_stub.web.session import local_path
 from tests.protocol.conftest import DEVICE_DEPLOYMENTS, MANAGEMENT, PASSWORD, Device, Operator, Server, make_key
@@ -294,6 +299,41 @@ def test_devices_are_found_by_what_they_say(visitor: Visitor, device: Device):
         found = visitor.get(f"/ui/devices?{requests.compat.urlencode({'q': text})}").text
         assert f"/ui/devices/{device.id}" in found
     assert "No device fits" in visitor.get("/ui/devices?q=pump-house_8").text
+
+
+def test_a_search_that_looked_at_a_part_only_says_so(server: Server, visitor: Visitor, device: Device):
+    text = f"everywhere-{device.id}"
+    rows = [
+        {"device_id": device.id, "scope": Scope.TAGS, "name": f"n{n}", "position": 0, "listed": False, "text": text}
+        for n in range(MOST_MENTIONS + 1)
+    ]
+    database = Database(read_url(server.database) if server.database else sqlite_at(server.folder))
+    mine = attributes.c.device_id == device.id
+    try:
+        for kept, is_said in ((rows, True), (rows[1:], False)):
+            with database.writing() as connection:
+                connection.execute(delete(attributes).where(mine, attributes.c.text == text))
+                connection.execute(insert(attributes), kept)
+            found = visitor.get(f"/ui/devices?q={text}").text
+            assert f"/ui/devices/{device.id}" in found
+            assert ("Too many values have this text" in found) is is_said
+    finally:
+        with database.writing() as connection:
+            connection.execute(delete(attributes).where(mine, attributes.c.text == text))
+        database.close()
+
+
+def test_from_beyond_the_end_of_a_list_one_gets_back(visitor: Visitor, device: Device):
+    assert device.token
+    text = visitor.get("/ui/devices?page=99&per_page=500").text
+    assert "Nothing on this page" in text
+    assert 'rel="prev" href="/ui/devices?page=1&amp;per_page=500"' in text
+
+
+def test_one_deploys_only_to_a_device_that_is_accepted(visitor: Visitor, operator: Operator, device: Device):
+    for status, is_offered in (("accepted", True), ("rejected", False), ("accepted", True)):
+        operator.decide(device.identity, status)
+        assert ("Deploy to this device" in visitor.get(f"/ui/devices/{device.id}").text) is is_offered
 
 
 def test_files_are_asked_for_again_only_when_they_changed(server: Server):

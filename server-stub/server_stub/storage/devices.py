@@ -14,7 +14,7 @@ from server_stub.storage import attributes
 from server_stub.storage.page import Page, rows_of
 from server_stub.storage.revisions import Topic, touch
 from server_stub.storage.schema import auth_sets, devices
-from server_stub.storage.search import check_patterns, matching, mentioning, ordered
+from server_stub.storage.search import check_patterns, matching, mentioned_beyond, mentioning, ordered
 
 
 def create(connection: Connection, identity: str, now: str) -> Device:
@@ -55,6 +55,11 @@ def found(
     query = mentioning(matching(select(devices), terms), text)
     rows, total = rows_of(connection, ordered(query, orders), page)
     return [_device(row) for row in rows], total
+
+
+def found_in_part(connection: Connection, text: str) -> bool:
+    """Whether so many values have the text that `found` looks only at some of them."""
+    return bool(text) and connection.execute(mentioned_beyond(text)).first() is not None
 
 
 def waiting(connection: Connection, page: Page) -> tuple[list[Device], int]:

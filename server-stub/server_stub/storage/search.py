@@ -59,9 +59,17 @@ def mentioning(query: Select[Any], text: str) -> Select[Any]:
     """
     if not text:
         return query
-    said = select(attributes.c.device_id).where(attributes.c.text.icontains(text, autoescape=True))
     called = devices.c.id.icontains(text, autoescape=True)
-    return query.where(or_(called, devices.c.id.in_(said.limit(MOST_MENTIONS))))
+    return query.where(or_(called, devices.c.id.in_(_saying(text).limit(MOST_MENTIONS))))
+
+
+def mentioned_beyond(text: str) -> Select[Any]:
+    """A row, if more values have the text than are gathered."""
+    return _saying(text).offset(MOST_MENTIONS).limit(1)
+
+
+def _saying(text: str) -> Select[Any]:
+    return select(attributes.c.device_id).where(attributes.c.text.icontains(text, autoescape=True))
 
 
 def ordered(query: Select[Any], orders: Sequence[Order]) -> Select[Any]:

@@ -49,6 +49,7 @@ async def list_all(
         return {
             "devices": _rows(link, services, found),
             "paging": paging(request, part, total),
+            "in_part": devices.found_in_part(link, q.strip()),
             "groups": [name for name, _number in groups.listed(link)],
         }
 

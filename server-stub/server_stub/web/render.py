@@ -110,6 +110,8 @@ def paging(request: Request, page: Page, total: int) -> dict[str, Any]:
     """Which part of a list this is, and the addresses of the parts before and after it."""
     first = (page.number - 1) * page.size + 1
     last = min(page.number * page.size, total)
+    # From beyond the end one goes back to where something is.
+    before = min(page.number - 1, max(-(-total // page.size), 1))
     others = [(key, value) for key, value in request.query_params.multi_items() if key not in ("page", "per_page")]
 
     def address(number: int) -> str:
@@ -120,7 +122,7 @@ def paging(request: Request, page: Page, total: int) -> dict[str, Any]:
         "first": first,
         "last": last,
         "total": total,
-        "before": address(page.number - 1) if page.number > 1 else None,
+        "before": address(before) if page.number > 1 else None,
         "after": address(page.number + 1) if last < total else None,
     }
 
