@@ -224,6 +224,58 @@ def test_a_session_that_ended_is_said(page: Page, visit: Visit, server: Server, 
     assert operator.token
 
 
+def test_what_has_been_done_is_seen(page: Page, new_devices):
+    (device,) = new_devices(1)
+    page.goto(f"/ui/devices/{device.id}")
+    page.get_by_label("Put into the group").fill("seen")
+    page.get_by_role("button", name="Save").click()
+    done = page.locator("#done")
+    expect(done).to_have_text("The group is saved.")
+    expect(done).to_be_in_viewport()
+    assert page.evaluate("getComputedStyle(document.getElementById('done')).clipPath") == "none"
+    page.get_by_role("button", name="Take out of seen").click()
+    expect(done).to_have_text("The device is in no group.")
+
+
+def test_who_acts_after_the_session_ended_is_shown_the_way_back(page: Page, visit: Visit, server: Server, new_devices):
+    (device,) = new_devices(1)
+    page.goto(f"/ui/devices/{device.id}")
+    token = {"Authorization": f"Bearer {visit.context.cookies()[0]['value']}"}
+    assert server.call("POST", "/api/management/v1/useradm/auth/logout", headers=token).status_code == 204
+    page.get_by_label("Put into the group").fill("late")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("link", name="Log in again").click()
+    expect(page).to_have_url(re.compile(f"next=%2Fui%2Fdevices%2F{device.id}$"))
+
+
+def test_without_scripts_only_what_works_is_offered(browser: Browser, server: Server, fleet: Fleet):
+    visit = Visit(browser, server, java_script_enabled=False)
+    page = visit.log_in()
+    for path in fleet.pages.values():
+        page.goto(path)
+        expect(page.locator("noscript p")).to_be_visible()
+        for one in page.locator("[data-call], #upload, #order").all():
+            expect(one).to_be_hidden()
+    visit.context.close()
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_choices_of_a_phase_can_be_read(page: Page, size):
+    page.set_viewport_size(size)
+    page.goto("/ui/deployments#start")
+    page.get_by_text("Phases, retries, limits").click()
+    page.get_by_role("button", name="Add a phase").click()
+    then = page.get_by_label("Then")
+    text = """(one) => {
+        const canvas = document.createElement("canvas").getContext("2d");
+        canvas.font = getComputedStyle(one).font;
+        return canvas.measureText(one.selectedOptions[0].text).width + 40 - one.clientWidth;
+    }"""
+    for choice in ("me", "minutes", "hours", "days"):
+        then.select_option(choice)
+        assert then.evaluate(text) <= 0, choice
+
+
 def test_a_lost_connection_is_said_and_mended(page: Page, visit: Visit):
     page.goto("/ui/devices")
     expect(page.locator("body")).to_have_attribute("data-line", "open")

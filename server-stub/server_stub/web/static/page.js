@@ -33,6 +33,15 @@ export function say(sentence) {
   byId("said").textContent = sentence;
 }
 
+let forget = 0;
+
+/** Say for a while what has been done; empty: nothing is said any more. */
+function report(sentence) {
+  clearTimeout(forget);
+  byId("done").textContent = sentence;
+  if (sentence) forget = setTimeout(() => report(""), SAY_EVERY);
+}
+
 /** Whether the person means it. */
 function confirmed(button) {
   const dialog = byId("ask");
@@ -75,10 +84,12 @@ export async function attempt(button, form, what) {
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
   tell("", form);
+  report("");
   try {
     await what();
   } catch (problem) {
-    tell(problem.message, form);
+    if (problem.message === SESSION_ENDED) leave();
+    else tell(problem.message, form);
   } finally {
     button.removeAttribute("aria-disabled");
   }
@@ -89,8 +100,8 @@ async function done(element) {
     location.assign(element.dataset.go);
     return;
   }
-  if (element.dataset.done) say(element.dataset.done);
   await refresh(null);
+  if (element.dataset.done) report(element.dataset.done);
 }
 
 async function press(button) {
