@@ -31,7 +31,7 @@ class Role(StrEnum):
     READ_ONLY = "read-only"
     """look at everything but users and tokens of others"""
     DEPLOYER = "deployer"
-    """bring and remove artifacts, and start, pause, abort deployments"""
+    """bring and delete artifacts, put devices into groups, and start, pause, abort deployments"""
     ADMIN = "admin"
     """decide over devices and users, and inject faults"""
 
