@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, NotSupportedError, ProgrammingError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
@@ -64,7 +64,7 @@ def build(open_services: OpenServices, *, laboratory: bool) -> FastAPI:
             RequestValidationError: _answer_invalid,
             HTTPException: _answer_http_error,
             ClientDisconnect: _answer_nobody,
-            OperationalError: _answer_no_database,
+            DatabaseError: _answer_no_database,
             Exception: _answer_defect,
         },
     )
@@ -165,7 +165,10 @@ async def _answer_nobody(_request: Request, _gone: Exception) -> Response:
 
 
 async def _answer_no_database(request: Request, problem: Exception) -> Response:
-    assert isinstance(problem, DBAPIError)
+    assert isinstance(problem, DatabaseError)
+    if isinstance(problem, IntegrityError | DataError | ProgrammingError | NotSupportedError):
+        # The database does answer, and what it was asked is wrong.
+        raise problem
     log.error("the database does not answer: %s", str(problem.orig).splitlines()[0])
     return _said(request, Busy.status, "The database does not answer: come back later.", Busy.headers)
 

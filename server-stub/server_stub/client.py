@@ -90,6 +90,8 @@ def beside(directory: Path, database: str | None) -> Client:
     from server_stub.storage.database import Database, explained, read_url, sqlite_at
 
     place = read_url(database) if database else sqlite_at(home.root)
+    if not database and not Path(str(place.database)).exists():
+        raise BadInput(f"{directory} has no database: give --database if the server's lies elsewhere.")
     kept = Database(place)
     try:
         with explained(place), kept.reading() as connection:

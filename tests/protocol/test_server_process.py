@@ -141,6 +141,33 @@ def test_behind_a_proxy_links_and_the_cookie_are_for_its_tls(
     assert server.end(signal.SIGTERM) == 0
 
 
+def test_a_database_that_is_damaged_while_it_is_used_is_said_to_be_so(prepared: Path, tmp_path: Path):
+    server = Server(shutil.copytree(prepared, tmp_path / "lab"))
+    file = server.folder / "server.sqlite"
+    with sqlite3.connect(file) as kept:
+        (page,) = kept.execute("SELECT rootpage FROM sqlite_master WHERE name = 'devices'").fetchone()
+        (size,) = kept.execute("PRAGMA page_size").fetchone()
+    kept.close()
+    with file.open("r+b") as damaged:
+        damaged.seek((page - 1) * size)
+        damaged.write(b"\xff" * size)
+    server.start()
+    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
+    answer = Operator(server, answer.text).call("GET", DEVICES)
+    assert (answer.status_code, answer.json()["error"]) == (503, "The database does not answer: come back later.")
+    assert server.end(signal.SIGTERM) == 0
+
+
+def test_a_command_makes_no_database_of_its_own(prepared: Path, tmp_path: Path):
+    folder = shutil.copytree(prepared, tmp_path / "lab")
+    (folder / "address.json").write_text('{"url": "http://127.0.0.1:1", "ca": null}')
+    (folder / "server.sqlite").unlink()
+    ended = run_cli("accept", "--all", "--dir", str(folder))
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
+    assert "no database" in ended.stderr
+    assert not (folder / "server.sqlite").exists()
+
+
 def test_so_many_devices_may_wait_to_be_let_in(prepared: Path, tmp_path: Path):
     server = Server(shutil.copytree(prepared, tmp_path / "lab"), options=("--max-waiting", "2"))
     server.start()
