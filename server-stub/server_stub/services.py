@@ -2,6 +2,7 @@
 """What a request may use: handed over as one value, so that nothing in the server is global."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio.to_thread
 from anyio import CapacityLimiter
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from server_stub.clock import now, stamp
 from server_stub.domain.limits import Limits
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from server_stub.lab.laboratory import Laboratory
     from updater.artifact import PublicKey
 
+log = logging.getLogger("server_stub")
 Result = TypeVar("Result")
 # Seconds between two looks at what other processes have changed, and between two notes of check-ins.
 LOOK_EVERY = 0.5
@@ -75,9 +78,14 @@ class Services:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await self.note_check_ins()
-        await anyio.to_thread.run_sync(self.writer.close)
-        self.database.close()
+        try:
+            await self.note_check_ins()
+        except DBAPIError as problem:
+            log.error("the latest check-ins are not written: %s", str(problem.orig).splitlines()[0])
+        finally:
+            # Its thread would keep the process alive for ever, also where the database is gone.
+            await anyio.to_thread.run_sync(self.writer.close)
+            self.database.close()
 
     async def read(self, job: Callable[[Connection], Result]) -> Result:
         """The job's result from one consistent view of the database."""

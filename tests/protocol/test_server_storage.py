@@ -2,6 +2,7 @@
 """What lies below the server: migrations from the first version on, an object store, servers that share a database."""
 
 import asyncio
+import json
 import shutil
 import signal
 import sqlite3
@@ -43,7 +44,7 @@ from tests.protocol.conftest import (
     make_key,
     run_cli,
 )
-from tests.protocol.postgresql import Cluster
+from tests.protocol.postgresql import Cluster, cluster
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -97,6 +98,19 @@ def test_what_a_device_repeats_for_ever_is_not_written_for_ever(database: Databa
             entries.record(connection, part, Status.INSTALLING, str(number), "", Author.DEVICE)
         kept = entries.history_of(connection, [part])["o", "d"]
     assert [one.substate for one in kept] == [str(number) for number in range(entries.MOST_RECORDED)]
+
+
+def test_a_server_ends_when_it_is_told_to_though_its_database_is_gone(tmp_path: Path):
+    with cluster() as running:
+        server = Server(tmp_path / "lab", ("--accept-all",), database=running.create(uuid.uuid4().hex))
+        with (tmp_path / "log").open("w") as log:
+            server.start(stderr=log)
+        device = Device(server, {"mac": "1"}, make_key("ed25519"))
+        assert device.authenticate().status_code == 200
+        assert device.poll().status_code == 204
+    assert server.end(signal.SIGTERM) == 0
+    (said,) = [line for line in (tmp_path / "log").read_text().splitlines() if json.loads(line)["level"] == "ERROR"]
+    assert "check-ins" in json.loads(said)["message"]
 
 
 @pytest.fixture

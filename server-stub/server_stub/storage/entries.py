@@ -12,7 +12,7 @@ from server_stub.storage.revisions import Topic, touch
 from server_stub.storage.schema import deployments, devices, entries, history, tallies
 
 # A device that repeats itself for ever must not fill the disk.
-MOST_RECORDED = 1000
+MOST_RECORDED = 2000
 
 
 def add(connection: Connection, deployment: Deployment, wanted: Collection[str]) -> None:
