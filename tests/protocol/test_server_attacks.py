@@ -1,24 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a stranger, a device or an operator's own file may try: none of it gets anywhere, and the server goes on."""
 
-import asyncio
 import gzip
 import io
 import json
-import socket
-import ssl
 import tarfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from server_stub.domain.limits import Limits
-from server_stub.front.bounds import Bounds
-from server_stub.services import Policy
 from tests.protocol.conftest import (
     ARTIFACTS,
     DEPLOYMENTS,
@@ -37,22 +30,6 @@ def artifact(operator: Operator, write_artifact: Callable[..., Path]) -> None:
     assert operator.upload(write_artifact("new")).status_code == 201
 
 
-def raw(server: Server, *pieces: bytes, patience: float = 20) -> bytes:
-    """What the server says to these bytes, until it closes the connection or has said one answer."""
-    context = ssl.create_default_context(cafile=server.ca)
-    port = int(server.url.rpartition(":")[2])
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=patience) as plain,
-        context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
-    ):
-        try:
-            for piece in pieces:
-                secured.sendall(piece)
-            return secured.recv(65536)
-        except (ConnectionError, ssl.SSLError):
-            return b""
-
-
 @pytest.mark.parametrize(
     "path",
     [
@@ -66,7 +43,7 @@ def raw(server: Server, *pieces: bytes, patience: float = 20) -> bytes:
     ],
 )
 def test_no_path_leads_to_a_file(path: str, server: Server):
-    answer = raw(server, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = server.raw(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     status = int(answer.split()[1])
     # Below /ui, a stranger is sent to the log-in whatever is asked for.
     assert status in (303, 400, 401, 403, 404), answer
@@ -222,113 +199,3 @@ def test_a_header_that_unpacks_to_too_much_is_refused(operator: Operator, tmp_pa
                 one.size = len(data)
             outer.addfile(one, io.BytesIO(data))
     assert operator.upload(path).status_code == 400
-
-
-def test_a_head_without_end_is_cut_off(server: Server):
-    head = b"GET / HTTP/1.1\r\nHost: x\r\n"
-    said = raw(server, head, *(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(200)))
-    assert said.startswith(b"HTTP/1.1 4") or said == b""
-    assert server.call("GET", "/healthz").status_code == 200
-
-
-def test_what_follows_a_body_without_end_is_cut_off(server: Server):
-    """Headers may come after the last chunk, and are kept like those before it."""
-    head = b"POST /ui/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
-    said = raw(server, head, *(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(400)))
-    assert said.startswith(b"HTTP/1.1 400") or said == b""
-    assert server.call("GET", "/healthz").status_code == 200
-
-
-def test_who_sends_slowly_holds_up_nobody(server: Server, device: Device):
-    """Many begin a request and do not end it; others are served all the while."""
-    context = ssl.create_default_context(cafile=server.ca)
-    port = int(server.url.rpartition(":")[2])
-    slow = []
-    for _ in range(50):
-        plain = socket.create_connection(("127.0.0.1", port), timeout=20)
-        secured = context.wrap_socket(plain, server_hostname="127.0.0.1")
-        secured.sendall(b"POST /api/devices/v1/authentication/auth_requests HTTP/1.1\r\nHost: x\r\n")
-        secured.sendall(b"Content-Length: 1000\r\n\r\n{" if len(slow) % 2 else b"X-A: ")
-        slow.append(secured)
-    try:
-        assert [device.poll().status_code for _ in range(20)] == [204] * 20
-    finally:
-        for one in slow:
-            one.close()
-
-
-class Asked:
-    """A request at the bounds, by hand: sends its pieces, and holds what it has sent until it is let go."""
-
-    def __init__(self, bounds: Bounds, pieces: Iterator[bytes]) -> None:
-        self._bounds = bounds
-        self._pieces = pieces
-        self.status = 0
-
-    async def ask(self) -> int:
-        await self._bounds({"type": "http", "path": "/", "query_string": b""}, self._receive, self._send)
-        return self.status
-
-    async def _receive(self) -> dict[str, Any]:
-        await asyncio.sleep(0.001)
-        piece = next(self._pieces, None)
-        return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
-
-    async def _send(self, message: Any) -> None:
-        self.status = message.get("status", self.status)
-
-
-def bounds_with(limits: Limits, held: asyncio.Event) -> Bounds:
-    async def app(_scope: Any, _receive: Any, send: Any) -> None:
-        await held.wait()
-        await send({"status": 200})
-
-    services: Any = SimpleNamespace(policy=Policy(limits=limits), guards=None)
-    return Bounds(app, services)
-
-
-def test_large_bodies_have_a_room_together_and_small_ones_their_own():
-    async def story() -> None:
-        held = asyncio.Event()
-        bounds = bounds_with(Limits(bodies=200_000), held)
-        first = asyncio.create_task(Asked(bounds, iter([b"x" * 200_000])).ask())
-        await asyncio.sleep(0.01)
-        assert await Asked(bounds, iter([b"x" * 100_000] * 2)).ask() == 503
-        small = asyncio.create_task(Asked(bounds, iter([b"x" * 60_000])).ask())
-        held.set()
-        assert await asyncio.gather(first, small) == [200, 200]
-        assert await Asked(bounds, iter([b"x" * 200_000])).ask() == 200
-
-    asyncio.run(story())
-
-
-def test_a_body_that_drips_comes_to_an_end():
-    drops = Asked(bounds_with(Limits(patience=0.01), asyncio.Event()), iter(lambda: b"x", None))
-    assert asyncio.run(drops.ask()) == 408
-
-
-def test_who_reads_slowly_holds_up_nobody(
-    server: Server, operator: Operator, device: Device, write_artifact: Callable[..., Path]
-):
-    name = uuid.uuid4().hex
-    assert operator.upload(write_artifact(name, size=30_000_000)).status_code == 201
-    operator.deploy(name, device.id)
-    link = device.poll().json()["artifact"]["source"]["uri"].removeprefix(server.url)
-    streams = [server.http.get(server.url + link, stream=True, timeout=20) for _ in range(8)]
-    try:
-        assert all(len(one.raw.read(1000)) == 1000 for one in streams)
-        assert [device.poll().status_code for _ in range(20)] == [200] * 20
-    finally:
-        for one in streams:
-            one.close()
-
-
-def test_too_many_questions_are_too_many(accepted_device: Callable[[], Device]):
-    device = accepted_device()
-    # The count begins anew each minute, which may fall into this.
-    codes = [204]
-    while codes[-1] == 204 and len(codes) < 1300:
-        codes.append(device.poll().status_code)
-    assert len(codes) > 590
-    assert codes[-1] == 429
-    assert set(codes[:-1]) == {204}
