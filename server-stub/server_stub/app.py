@@ -98,6 +98,7 @@ class Front:
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         self._layers: ASGIApp | None = None
+        self._quick: Quick | None = None
 
     def let_listeners_go(self) -> None:
         """Before the server waits for the requests that run: a page that listens would never end by itself."""
@@ -107,17 +108,20 @@ class Front:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if self._layers is None:
-            self._layers = _layers(self._app, self._app.state.services)
-        await self._layers(scope, receive, send)
+        await (self._layers or self._make_layers())(scope, receive, send)
 
+    def nothing_for(self, scope: Any) -> bool:
+        """Whether the request is a poll that can be answered 204 at once (front.quick), and counts as answered."""
+        return self._quick is not None and self._quick.knows(scope)
 
-def _layers(app: ASGIApp, services: Services) -> ASGIApp:
-    layered: ASGIApp = Quick(Observe(Bounds(app, services), services), services)
-    if services.laboratory is not None:
-        layered = Injector(layered, services, services.laboratory)
-        layered = JournalKeeper(layered, services.laboratory.journal)
-    return layered
+    def _make_layers(self) -> ASGIApp:
+        services: Services = self._app.state.services
+        self._quick = Quick(Observe(Bounds(self._app, services), services), services)
+        self._layers = self._quick
+        if services.laboratory is not None:
+            self._layers = Injector(self._layers, services, services.laboratory)
+            self._layers = JournalKeeper(self._layers, services.laboratory.journal)
+        return self._layers
 
 
 def _said(request: Request, status: int, sentence: str, headers: Any = None) -> Response:

@@ -63,6 +63,7 @@ class Recent:
         self._sessions: Bounded[str, Session] = Bounded(MOST_DEVICES)
         self._idle: Bounded[str, Idle] = Bounded(MOST_DEVICES)
         self._check_ins: dict[str, datetime] = {}
+        self._none_open_at = -1
 
     def learn(self, new: Mapping[Topic, int]) -> set[Topic]:
         """Take newer revisions; the topics that have one."""
@@ -79,6 +80,13 @@ class Recent:
 
     def remember(self, authorization: str, session: Session) -> None:
         self._sessions.put(authorization, session)
+
+    def may_have_open(self, revision: int) -> bool:
+        """Whether there may be deployments that devices come to by themselves."""
+        return self._none_open_at != revision
+
+    def note_none_open(self, revision: int) -> None:
+        self._none_open_at = revision
 
     def is_idle(self, device: str, now: float) -> bool:
         idle = self._idle.get(device)

@@ -21,7 +21,7 @@ from server_stub.domain.artifacts import load_keys
 from server_stub.domain.limits import Limits
 from server_stub.errors import BadInput, HostProblem
 from server_stub.front import logs
-from server_stub.front.protocol import bounded
+from server_stub.front.protocol import BoundedProtocol, bounded
 from server_stub.home import Home, claim, open_home
 from server_stub.lab import certificates
 from server_stub.lab.laboratory import Laboratory
@@ -119,7 +119,8 @@ def _serve(
         if laboratory is not None and options.certificate is None:
             laboratory.certificates = certificates.make(home.tls, names, now())
             security["ssl_context_factory"] = laboratory.security
-    protocol = bounded(policy.limits)
+    # A laboratory's journal and faults must see every request.
+    protocol = bounded(policy.limits, BoundedProtocol.nothing_for if options.laboratory else front.nothing_for)
     config = uvicorn.Config(
         front,
         **security,

@@ -100,18 +100,21 @@ class Server:
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         return self.http.request(method, self.url + path, timeout=30, **more)
 
-    def raw(self, *pieces: bytes, patience: float = 20) -> bytes:
-        """What the server says to these bytes, until it closes the connection or has said one answer."""
+    def raw(self, *pieces: bytes, whole: bool = False) -> bytes:
+        """What the server says to these bytes: the first of it, or all until it closes the connection."""
         context = ssl.create_default_context(cafile=self.ca)
         port = int(self.url.rpartition(":")[2])
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=patience) as plain,
+            socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
             context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
         ):
             try:
                 for piece in pieces:
                     secured.sendall(piece)
-                return secured.recv(65536)
+                said = secured.recv(65536)
+                while whole and (more := secured.recv(65536)):
+                    said += more
+                return said
             except (ConnectionError, ssl.SSLError):
                 return b""
 

@@ -28,7 +28,7 @@ from server_stub.domain.deployments import Asked
 from server_stub.domain.devices import AuthStatus, read_introduction
 from server_stub.domain.inventory import Attribute, Scope
 from server_stub.errors import Conflict, NotFound, Unauthorized
-from server_stub.front.quick import rest
+from server_stub.front.quick import LOOKED, rest
 from server_stub.jobs import access, polls
 from server_stub.jobs.polls import Given
 from server_stub.lab.journal import name_device
@@ -110,7 +110,7 @@ async def next_v1_by_query(
 async def _next(request: Request, services: Services, device: str, provides: Provides, *, control: bool = False) -> Any:
     moment = now()
     services.check_in(device)
-    if await services.glance(partial(rest, services, device, moment)):
+    if LOOKED not in request.scope and await rest(services, device, moment):
         return Response(status_code=204)
     asked = Asked(provides.device_type, provides.artifact_name)
     told = provides.texts()

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""uvicorn's HTTP protocol with two bounds of its own: how long and how large a request's head may be."""
+"""uvicorn's HTTP protocol with two bounds of its own: how long and how large a request's head may be; and with a short
+way for what is answered 204 at once."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server_stub.domain.limits import Limits
+from server_stub.front.quick import END, START
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -50,6 +54,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unwatch()
         super().on_headers_complete()
 
+    @staticmethod
+    def nothing_for(_scope: Any) -> bool:
+        """Whether a request is to be answered 204 at once: a task for each of those would take longer than all else."""
+        return False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if app is self.app and not self.flow.write_paused and self.nothing_for(cycle.scope):
+            _run(cycle.send(START))
+            _run(cycle.send(END))
+        else:
+            super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         self._has_body = True
         super().on_body(body)
@@ -68,6 +84,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def bounded(limits: Limits) -> type[BoundedProtocol]:
-    """The protocol with the owner's limits."""
-    return type("Bounded", (BoundedProtocol,), {"limits": limits})
+def _run(sending: Coroutine[Any, Any, None]) -> None:
+    """To its end: nothing is waited for while the connection takes what is written."""
+    try:
+        sending.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("A connection that takes what is written made its writer wait.")
+
+
+def bounded(limits: Limits, nothing_for: Callable[[Scope], bool]) -> type[BoundedProtocol]:
+    """The protocol with the owner's limits, and with what knows the requests that are answered at once."""
+    return type("Bounded", (BoundedProtocol,), {"limits": limits, "nothing_for": staticmethod(nothing_for)})

@@ -44,9 +44,12 @@ class _Outlook:
     orders: Mapping[str, Deployment]
 
 
-def idle(connection: Connection, device: str, now: datetime) -> Nothing | None:
-    """Whether there is nothing for the device, without writing; None if there may be something."""
-    outlook, open_ones = _outlook(connection, device), deployments.open_to_all(connection)
+def idle(connection: Connection, device: str, open_ones: Sequence[Deployment], now: datetime) -> Nothing | None:
+    """Whether there is nothing for the device, without writing; None if there may be something.
+
+    `open_ones`: the deployments that devices come to by themselves.
+    """
+    outlook = _outlook(connection, device)
     if rules.choose(outlook.waiting, outlook.orders, now) is not None:
         return None
     if any(_may_join(connection, one, device, now) for one in open_ones):
