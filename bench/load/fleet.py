@@ -4,7 +4,8 @@
 Reads one JSON object from standard input (`url`, `ca`, `devices`: a list of {id, mac, token}, `key`: the key of
 them all, as PEM, and what to do), prints one with the times of each kind of question in milliseconds.
 
-    what: "polls"   every device asks once in `interval` seconds, for `seconds`, over `connections` that stay open
+    what: "polls"   every device asks once in `interval` seconds, for `seconds`, over `connections` that stay open; the
+                    answers of the first `warm` seconds are not timed
     what: "fresh"   as "polls", but with a new connection, and so a new TLS handshake, for every question
     what: "herd"    all at once, as after an outage: every device connects, is let in, sends its inventory and asks
     what: "cycle"   the same, and then it downloads and reports until success
@@ -96,15 +97,19 @@ class Fleet:
         for _ in range(self.order["connections"]):
             free.put_nowait(self.line())
         began, number, running = time.perf_counter(), 0, set()
+        timed = began + self.order.get("warm", 0)
         while (due := began + number * interval / len(self.devices)) < began + seconds:
             await asyncio.sleep(max(0, due - time.perf_counter()))
-            task = asyncio.create_task(self._poll(free, self.devices[number % len(self.devices)], due, fresh=fresh))
+            device = self.devices[number % len(self.devices)]
+            task = asyncio.create_task(self._poll(free, device, due, timed, fresh=fresh))
             running.add(task)
             task.add_done_callback(running.discard)
             number += 1
         await asyncio.gather(*running)
 
-    async def _poll(self, free: asyncio.Queue[Line], device: dict[str, str], due: float, *, fresh: bool) -> None:
+    async def _poll(
+        self, free: asyncio.Queue[Line], device: dict[str, str], due: float, timed: float, *, fresh: bool
+    ) -> None:
         line = await free.get()
         try:
             status, _ = await line.ask("POST", f"{PREFIX}/next", _bearer(device["token"]), ASKED)
@@ -112,8 +117,9 @@ class Fleet:
         except (OSError, asyncio.IncompleteReadError):
             self.failed += 1
             line.close()
-        # A question that had to wait for a line has waited for the server.
-        self.times["poll"].append(time.perf_counter() - due)
+        if due >= timed:
+            # A question that had to wait for a line has waited for the server.
+            self.times["poll"].append(time.perf_counter() - due)
         if fresh:
             line.close()
         free.put_nowait(line)
