@@ -256,9 +256,7 @@ def main() -> None:
                 told["polls_a_second"] = polls(folder, lab, other, max(3, seconds // 4))
                 told["downloads"] = downloads(folder, lab, other)
             # The first look at each device is in the growth; here they are known.
-            told["polls_every_10_s"] = lab.fleet(
-                "polls", interval=10, seconds=seconds + 10, warm=10, connections=1000
-            )
+            told["polls_every_10_s"] = lab.fleet("polls", interval=10, seconds=seconds + 10, warm=10, connections=1000)
             told["polls_every_60_s_new_connection"] = lab.fleet("fresh", interval=60, seconds=seconds, connections=500)
             lab.restart()
             told["herd"] = lab.fleet("herd", connections=500)

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Generic, TypeVar
 
 from server_stub.storage.revisions import Topic
@@ -16,6 +17,8 @@ from server_stub.storage.revisions import Topic
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 MOST_DEVICES = 20_000
+# Check-ins written down together: reports wait for no more of them.
+MOST_NOTED = 1000
 # What another process writes about one device is noticed after this, in seconds.
 LONGEST_IDLE = 30.0
 
@@ -106,10 +109,10 @@ class Recent:
         """When the device last asked this process, if that is not written down yet."""
         return self._check_ins.get(device)
 
-    def take_check_ins(self) -> dict[str, datetime]:
-        """What is to be written down; from now on somebody else's to remember until it is."""
-        taken, self._check_ins = self._check_ins, {}
-        return taken
+    def take_check_ins(self) -> list[dict[str, datetime]]:
+        """What is to be written down, in portions; from now on somebody else's to remember until it is."""
+        taken, self._check_ins = iter(self._check_ins.items()), {}
+        return [dict(one) for one in iter(lambda: list(islice(taken, MOST_NOTED)), [])]
 
     def put_back(self, check_ins: Mapping[str, datetime]) -> None:
         self._check_ins = {**check_ins, **self._check_ins}

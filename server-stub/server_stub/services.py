@@ -112,13 +112,17 @@ class Services:
         self.recent.check_in(device, now())
 
     async def note_check_ins(self) -> None:
-        while taken := self.recent.take_check_ins():
-            seen = {device: stamp(moment) for device, moment in taken.items()}
+        """Those of now: what comes meanwhile waits for the next time."""
+        portions = self.recent.take_check_ins()
+        while portions:
+            seen = {device: stamp(moment) for device, moment in portions[-1].items()}
             try:
                 await self.write(partial(devices.note_check_ins, seen=seen))
             except Exception:
-                self.recent.put_back(taken)
+                for one in portions:
+                    self.recent.put_back(one)
                 raise
+            portions.pop()
 
     def _learn(self, new: Mapping[Topic, int]) -> None:
         newer = self.recent.learn(new)
