@@ -22,6 +22,7 @@ from server_stub.domain import users as rules
 from server_stub.domain.limits import Limits
 from server_stub.errors import TooMany, Unauthorized
 from server_stub.front.guards import Guards
+from tests.loops import run
 from tests.protocol.conftest import (
     ARTIFACTS,
     DEPLOYMENTS,
@@ -69,7 +70,7 @@ def test_wrong_passwords_that_come_together_are_counted_one_by_one(monkeypatch: 
         told = await asyncio.gather(*tries, return_exceptions=True)
         assert {type(one) for one in told} == {Unauthorized, TooMany}
 
-    asyncio.run(story())
+    run(story())
     assert len(looked_at) in (3, 4)
 
 

@@ -34,6 +34,7 @@ from server_stub.services import Policy
 from server_stub.storage import entries, migrate, schema
 from server_stub.storage.database import Database, read_url, sqlite_at
 from server_stub.storage.store import Directory
+from tests.loops import run
 from tests.protocol.conftest import (
     DEPLOYMENTS,
     MANAGEMENT,
@@ -273,7 +274,7 @@ def test_a_file_whose_row_may_be_there_stays(
     request: Any = SimpleNamespace(headers={"content-type": body.headers["Content-Type"]}, stream=stream)
     services: Any = SimpleNamespace(store=Directory(tmp_path), policy=Policy(), write=write)
     with pytest.raises(type(problem)):
-        asyncio.run(upload(request, services, cast("Any", None)))
+        run(upload(request, services, cast("Any", None)))
     assert len(list(tmp_path.iterdir())) == files
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from server_stub.domain.limits import Limits
 from server_stub.front.bounds import Bounds
 from server_stub.services import Policy
+from tests.loops import run
 
 
 class Asked:
@@ -53,9 +54,9 @@ def test_large_bodies_have_a_room_together_and_small_ones_their_own():
         assert await asyncio.gather(first, small) == [200, 200]
         assert await Asked(bounds, iter([b"x" * 200_000])).ask() == 200
 
-    asyncio.run(story())
+    run(story())
 
 
 def test_a_body_that_drips_comes_to_an_end():
     drops = Asked(bounds_with(Limits(patience=0.01), asyncio.Event()), iter(lambda: b"x", None))
-    assert asyncio.run(drops.ask()) == 408
+    assert run(drops.ask()) == 408
