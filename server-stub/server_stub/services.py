@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +15,7 @@ from anyio import CapacityLimiter
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from server_stub.clock import now, stamp
+from server_stub.clock import stamp
 from server_stub.domain.limits import Limits
 from server_stub.front.guards import Guards
 from server_stub.front.metrics import Metrics
@@ -107,9 +108,9 @@ class Services:
         """The job's result once it is durable (storage.writer)."""
         return await self.writer.write(job)
 
-    def check_in(self, device: str) -> None:
+    def check_in(self, device: str, moment: datetime) -> None:
         """Note that a device has asked; written down a little later."""
-        self.recent.check_in(device, now())
+        self.recent.check_in(device, moment)
 
     async def note_check_ins(self) -> None:
         """Those of now: what comes meanwhile waits for the next time."""

@@ -109,7 +109,7 @@ async def next_v1_by_query(
 
 async def _next(request: Request, services: Services, device: str, provides: Provides, *, control: bool = False) -> Any:
     moment = now()
-    services.check_in(device)
+    services.check_in(device, moment)
     if LOOKED not in request.scope and await rest(services, device, moment):
         return Response(status_code=204)
     asked = Asked(provides.device_type, provides.artifact_name)

@@ -41,13 +41,12 @@ class Quick:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        authorization = _of_poll(scope)
-        device = None
+        authorization, device, moment = _of_poll(scope), None, now()
         if authorization is not None:
-            device = self._remembered(authorization) or await self._found(scope, authorization)
+            device = self._remembered(authorization, moment) or await self._found(scope, authorization, moment)
         if device is None:
             await self._app(scope, receive, send)
-        elif self._note(scope, device):
+        elif self._note(scope, device, moment):
             await send(START)
             await send(END)
         else:
@@ -56,26 +55,29 @@ class Quick:
     def knows(self, scope: Scope) -> bool:
         """Whether this is a poll that finds nothing, by what is remembered alone; if so, it counts as answered."""
         authorization = _of_poll(scope)
-        device = self._remembered(authorization) if authorization is not None else None
-        return device is not None and self._note(scope, device)
+        if authorization is None:
+            return False
+        moment = now()
+        device = self._remembered(authorization, moment)
+        return device is not None and self._note(scope, device, moment)
 
-    def _note(self, scope: Scope, device: str) -> bool:
+    def _note(self, scope: Scope, device: str, moment: datetime) -> bool:
         """Note that the device has asked; whether it may."""
         name_device(scope, device)
         if not self._services.guards.may_ask(device):
             return False
-        self._services.check_in(device)
+        self._services.check_in(device, moment)
         self._services.metrics.idle_polls.inc()
         return True
 
-    def _remembered(self, authorization: str) -> str | None:
-        recent, moment = self._services.recent, now().timestamp()
-        device = recent.device_of(authorization, moment)
-        return device if device is not None and recent.is_idle(device, moment) else None
+    def _remembered(self, authorization: str, moment: datetime) -> str | None:
+        recent, seconds = self._services.recent, moment.timestamp()
+        device = recent.device_of(authorization, seconds)
+        return device if device is not None and recent.is_idle(device, seconds) else None
 
-    async def _found(self, scope: Scope, authorization: str) -> str | None:
+    async def _found(self, scope: Scope, authorization: str, moment: datetime) -> str | None:
         try:
-            device, nothing = await _look(self._services, authorization)
+            device, nothing = await _look(self._services, authorization, moment)
         except Exception:
             # Whatever it is, the whole way says it, with an id and a line in the log.
             return None
@@ -116,9 +118,8 @@ async def rest(services: Services, device: str, moment: datetime) -> bool:
     return await services.glance(look)
 
 
-async def _look(services: Services, authorization: str) -> tuple[str, bool]:
+async def _look(services: Services, authorization: str, moment: datetime) -> tuple[str, bool]:
     """Whose token this is, and whether there is nothing for that device, at one glance. Raises Unauthorized."""
-    moment = now()
     device = services.recent.device_of(authorization, moment.timestamp())
     if device is not None:
         return device, await rest(services, device, moment)
