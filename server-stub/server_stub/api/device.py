@@ -198,5 +198,7 @@ def _save_inventory(connection: Connection, device: str, values: list[Attribute]
     if devices.by_id(connection, device) is None:
         raise Unauthorized("The device has been decommissioned: it must introduce itself again.")
     attributes.save(connection, device, values, Scope.INVENTORY, replace=replace)
-    inventory.check_room(*attributes.numbers(connection, device, Scope.INVENTORY))
+    if not replace:
+        # Beside what was there already; what is new has been checked as a whole.
+        inventory.check_room(*attributes.numbers(connection, device, Scope.INVENTORY))
     devices.note_inventory(connection, device, now)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from server_stub.api.kit import (
     CREATED,
+    MOST_NAMED,
     Admin,
     Model,
     PageDep,
@@ -32,8 +33,6 @@ from server_stub.services import Services
 from server_stub.storage import devices, users
 
 PREFIX = "/api/management/v2/devauth"
-# Devices that one request may name: databases take only so many values in a statement.
-MOST_NAMED = 20_000
 routes = router(PREFIX, "devices", 401, 403)
 
 

@@ -14,6 +14,7 @@ from server_stub.api.device_models import AttributeIn
 from server_stub.api.devices import existing, last_seen
 from server_stub.api.kit import (
     CREATED,
+    MOST_NAMED,
     Admin,
     Deployer,
     Model,
@@ -84,7 +85,7 @@ class SearchIn(Model):
     sort: list[SortIn] = Field(default=[], max_length=5)
     page: int = Field(default=1, ge=1, le=1_000_000)
     per_page: int = Field(default=20, ge=1, le=500)
-    device_ids: Annotated[list[Text], Field(max_length=20_000)] | None = None
+    device_ids: Annotated[list[Text], Field(max_length=MOST_NAMED)] | None = None
 
 
 class FilterIn(Model):
@@ -161,7 +162,8 @@ async def _keep_tags(services: Services, device_id: str, tags: list[AttributeIn]
     def job(link: Connection) -> None:
         existing(link, device_id)
         attributes.save(link, device_id, values, Scope.TAGS, replace=replace)
-        inventory.check_room(*attributes.numbers(link, device_id, Scope.TAGS))
+        if not replace:
+            inventory.check_room(*attributes.numbers(link, device_id, Scope.TAGS))
         groups.touch_members(link)
 
     await services.write(job)

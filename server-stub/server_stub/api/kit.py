@@ -26,6 +26,8 @@ from server_stub.storage import users
 from server_stub.storage.page import Page
 
 LONGEST_PAGE = 500
+# Devices that one request may name: databases take only so many values in a statement.
+MOST_NAMED = 20_000
 COOKIE = "bootproof_token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

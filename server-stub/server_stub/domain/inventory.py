@@ -41,7 +41,7 @@ def checked(pairs: Iterable[tuple[str, object]], scope: Scope) -> list[Attribute
         if not name or len(name) > LONGEST_NAME:
             raise Malformed(f"The name of an attribute must have 1 to {LONGEST_NAME} characters.")
         found[name] = Attribute(scope, name, _value(name, value))
-    check_room(len(found), sum(len(one.value) if isinstance(one.value, list) else 1 for one in found.values()))
+    check_room(len(found), sum(max(1, len(one.value)) if isinstance(one.value, list) else 1 for one in found.values()))
     return list(found.values())
 
 

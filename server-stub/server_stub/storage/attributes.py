@@ -17,6 +17,7 @@ _MINE = (attributes.c.device_id == bindparam("device")) & (attributes.c.scope ==
 _DELETE_ALL = delete(attributes).where(_MINE)
 _DELETE = _DELETE_ALL.where(attributes.c.name.in_(bindparam("names", expanding=True)))
 _INSERT = insert(attributes)
+_NUMBERS = select(func.count(attributes.c.name.distinct()), func.count()).where(_MINE)
 _TEXTS = select(attributes.c.name, attributes.c.text).where(_MINE, attributes.c.listed.is_(False))
 
 
@@ -34,9 +35,7 @@ def save(connection: Connection, device: str, changed: Sequence[Attribute], scop
 
 def numbers(connection: Connection, device: str, scope: Scope) -> tuple[int, int]:
     """How many attributes of one scope a device has, and how many values these have."""
-    mine = (attributes.c.device_id == device) & (attributes.c.scope == scope)
-    query = select(func.count(attributes.c.name.distinct()), func.count()).where(mine)
-    names, values = connection.execute(query).one()
+    names, values = connection.execute(_NUMBERS, {"device": device, "which": scope}).one()
     return names, values
 
 
