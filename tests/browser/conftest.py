@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.fleet import Fleet, seed
-from tests.protocol.conftest import MANAGEMENT, PASSWORD, Operator, Server
+from tests.protocol.conftest import PASSWORD, Operator, Server
 from tests.protocol.conftest import prepared as prepared
 from tests.protocol.conftest import write_artifact as write_artifact
 
@@ -54,8 +54,7 @@ def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def operator(server: Server) -> Operator:
-    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    return Operator(server, answer.text)
+    return Operator.logged_in(server)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.conftest import CHROMIUM, DESKTOP, PHONE, WORDS, Visit
 from tests.browser.fleet import seed
-from tests.protocol.conftest import MANAGEMENT, PASSWORD, Operator, Server
+from tests.protocol.conftest import Operator, Server
 from updater.artifact import Compression, write_rootfs_artifact
 
 
@@ -45,8 +45,7 @@ def seeded(server: Server, scratch: Path) -> dict[str, str]:
             )
         return path
 
-    token = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD)).text
-    return {"login": "/ui/login", **seed(server, Operator(server, token), write).pages}
+    return {"login": "/ui/login", **seed(server, Operator.logged_in(server), write).pages}
 
 
 def take(browser: Browser, server: Server, name: str, path: str, folder: Path) -> None:

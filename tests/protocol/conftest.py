@@ -124,6 +124,12 @@ class Operator:
     server: Server
     token: str
 
+    @classmethod
+    def logged_in(cls, server: Server) -> "Operator":
+        answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
+        assert answer.status_code == 200
+        return cls(server, answer.text)
+
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         return self.server.call(method, path, headers={"Authorization": f"Bearer {self.token}"}, **more)
 
@@ -220,6 +226,13 @@ class Device:
         asked = {"device_type": DEVICE_TYPE, "artifact_name": artifact, **(provides or {})}
         return self.call("POST", f"{DEVICE_DEPLOYMENTS}/next", json=asked, **more)
 
+    def polls_until_refused(self) -> list[int]:
+        """The statuses. The count begins anew each minute, which may fall into this."""
+        codes = [204]
+        while codes[-1] == 204 and len(codes) < 1300:
+            codes.append(self.poll().status_code)
+        return codes
+
     def tell(self, **attributes: Any) -> None:
         """Send the inventory."""
         told = [{"name": name, "value": value} for name, value in attributes.items()]
@@ -280,9 +293,7 @@ def server(
 
 @pytest.fixture(scope="module")
 def operator(server: Server) -> Operator:
-    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    assert answer.status_code == 200
-    return Operator(server, answer.text)
+    return Operator.logged_in(server)
 
 
 @pytest.fixture

@@ -125,8 +125,7 @@ def test_behind_a_proxy_links_and_the_cookie_are_for_its_tls(
 ):
     server = Server(shutil.copytree(prepared, tmp_path / "lab"), options=("--plain", "--accept-all", *proxy))
     server.start()
-    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    operator = Operator(server, answer.text)
+    operator = Operator.logged_in(server)
     device = Device(server, {"mac": "behind"}, make_key("ed25519"))
     assert device.authenticate().status_code == 200
     assert operator.upload(write_artifact("proxied")).status_code == 201
@@ -152,8 +151,7 @@ def test_a_database_that_is_damaged_while_it_is_used_is_said_to_be_so(prepared: 
         damaged.seek((page - 1) * size)
         damaged.write(b"\xff" * size)
     server.start()
-    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    answer = Operator(server, answer.text).call("GET", DEVICES)
+    answer = Operator.logged_in(server).call("GET", DEVICES)
     assert (answer.status_code, answer.json()["error"]) == (503, "The database does not answer: come back later.")
     assert server.end(signal.SIGTERM) == 0
 
@@ -171,8 +169,7 @@ def test_a_command_makes_no_database_of_its_own(prepared: Path, tmp_path: Path):
 def test_so_many_devices_may_wait_to_be_let_in(prepared: Path, tmp_path: Path):
     server = Server(shutil.copytree(prepared, tmp_path / "lab"), options=("--max-waiting", "2"))
     server.start()
-    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    operator = Operator(server, answer.text)
+    operator = Operator.logged_in(server)
     first, second, third = (Device(server, {"mac": str(number)}, make_key("ed25519")) for number in range(3))
     assert [one.authenticate().status_code for one in (first, second, third)] == [401, 401, 429]
     assert len(operator.get(DEVICES)) == 2
@@ -304,8 +301,7 @@ def test_secrets_are_not_in_the_log(prepared: Path, tmp_path: Path, write_artifa
     server = Server(shutil.copytree(prepared, tmp_path / "server"))
     log = (tmp_path / "log").open("w+")
     server.start(stderr=log)
-    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    operator = Operator(server, answer.text)
+    operator = Operator.logged_in(server)
     device = Device.preauthorized(operator)
     assert operator.upload(write_artifact("new")).status_code == 201
     operator.deploy("new", device.id)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.protocol.conftest import DEVICE_DEPLOYMENTS, DEVICES, MANAGEMENT, PASSWORD, Device, Operator, Server
+from tests.protocol.conftest import DEVICE_DEPLOYMENTS, DEVICES, Device, Operator, Server
 
 POLL = f"{DEVICE_DEPLOYMENTS}/next"
 # It is about what stands before any database.
@@ -27,8 +27,7 @@ def server(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def operator(server: Server) -> Operator:
-    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    return Operator(server, answer.text)
+    return Operator.logged_in(server)
 
 
 def idle_polls(operator: Operator) -> float:
@@ -81,9 +80,6 @@ def test_a_token_that_was_changed_finds_no_way(device: Device):
 
 
 def test_who_asks_too_often_is_told_so(device: Device):
-    # The count begins anew each minute, which may fall into this.
-    codes = [204]
-    while codes[-1] == 204 and len(codes) < 1300:
-        codes.append(device.poll().status_code)
+    codes = device.polls_until_refused()
     assert len(codes) > 590
     assert codes[-1] == 429

@@ -38,7 +38,6 @@ from tests.loops import run
 from tests.protocol.conftest import (
     DEPLOYMENTS,
     MANAGEMENT,
-    PASSWORD,
     Device,
     Operator,
     Server,
@@ -155,8 +154,7 @@ def test_what_the_first_server_kept_is_still_there(first: Path):
     assert server.add_user("operator").returncode == 0
     server.start()
     assert server.secret() == b"s" * 64
-    answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    operator = Operator(server, answer.text)
+    operator = Operator.logged_in(server)
     shown = operator.get(f"{MANAGEMENT}/inventory/devices/d1")["attributes"]
     kept = {(one["scope"], one["name"]): one["value"] for one in shown}
     assert kept["inventory", "nets"] == ["x", "y"]
@@ -214,8 +212,7 @@ def test_artifacts_in_an_object_store(
             monkeypatch.setenv(name, value)
         server = Server(shutil.copytree(prepared, tmp_path / "server"), ("--artifacts", "s3://artifacts"))
         server.start()
-        answer = server.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-        operator = Operator(server, answer.text)
+        operator = Operator.logged_in(server)
         # Large enough to go there in several parts.
         path = write_artifact("far", size=25_000_000)
         uploaded = operator.upload(path)
@@ -299,8 +296,8 @@ def wait_for(look: Callable[[], Any]) -> None:
 
 def test_two_servers_are_one(pair: tuple[Server, Server], write_artifact: Callable[..., Path]):
     here, there = pair
-    answer = here.call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    operator, beyond = Operator(here, answer.text), Operator(there, answer.text)
+    operator = Operator.logged_in(here)
+    beyond = Operator(there, operator.token)
     device = Device.preauthorized(operator)
     elsewhere = Device(there, device.identity, device.key, device.token, device.id)
     assert beyond.upload(write_artifact("new")).status_code == 201
@@ -320,8 +317,8 @@ def test_two_servers_are_one(pair: tuple[Server, Server], write_artifact: Callab
 
 def test_two_servers_count_together(pair: tuple[Server, Server], write_artifact: Callable[..., Path]):
     """Devices report to both at once; the phase lets no more begin than it should, and the tallies are right."""
-    answer = pair[0].call("POST", f"{MANAGEMENT}/useradm/auth/login", auth=("operator", PASSWORD))
-    operators = [Operator(one, answer.text) for one in pair]
+    token = Operator.logged_in(pair[0]).token
+    operators = [Operator(one, token) for one in pair]
     assert operators[0].upload(write_artifact("new")).status_code == 201
     fleet = [Device.preauthorized(operators[number % 2]) for number in range(16)]
     deployment = operators[0].deploy("new", *(one.id for one in fleet), phases=[{"device_count": 5}, {"pause": True}])
