@@ -35,6 +35,8 @@ from server_stub.storage.database import Database, sqlite_at
 from updater.artifact import Compression, write_module_artifact
 
 CONNECTIONS = 50
+# Devices that poll as quickly as they can be answered.
+POLLING = 5_000
 # Devices that go through a whole deployment, of all that have a part in it.
 AT_WORK = 2_000
 ROUNDS = 3
@@ -138,9 +140,11 @@ def nginx(folder: Path, tls: Path, files: Path, port: int) -> Iterator[str]:
     configuration = folder / "nginx.conf"
     configuration.write_text(NGINX.format(folder=folder, tls=tls, files=files, port=port))
     with subprocess.Popen(["nginx", "-c", str(configuration)], stderr=subprocess.DEVNULL) as process:
-        time.sleep(1)
-        yield f"https://127.0.0.1:{port}"
-        process.terminate()
+        try:
+            time.sleep(1)
+            yield f"https://127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 def wrk(url: str, script: Path, seconds: int) -> float:
@@ -152,9 +156,9 @@ def wrk(url: str, script: Path, seconds: int) -> float:
 
 
 def polling_script(folder: Path, lab: Laboratory) -> Path:
-    """One device after the other; a thousand of them, so that wrk itself stays quick."""
+    """One device after the other: so many that none asks more often than it may, so few that wrk itself stays quick."""
     path = folder / "polls.lua"
-    held = ",".join(f'"Bearer {one["token"]}"' for one in lab.devices[:1000])
+    held = ",".join(f'"Bearer {one["token"]}"' for one in lab.devices[:POLLING])
     body = '{"device_type": "bench", "artifact_name": "old"}'
     path.write_text(
         f"local held, i = {{{held}}}, 0\n"
