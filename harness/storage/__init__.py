@@ -4,7 +4,8 @@
 Works on files and values alone; knows no QEMU process, no board and no verdict.
 """
 
-from harness.storage.crash import ATOM, CrashPoint, Lose, choose, crash_extents, flushes, open_epoch, tearable
+from harness.storage.crash import ATOM, Lose, choose, crash_extents, flushes, open_epoch, tail_of, tearable
+from harness.storage.crashpoint import CrashPoint, Tail
 from harness.storage.extents import Extent, ExtentMap
 from harness.storage.marks import Mark, decode, encode, marks
 from harness.storage.overlay import write_overlay
@@ -23,6 +24,7 @@ __all__ = [
     "Lose",
     "Mark",
     "Operation",
+    "Tail",
     "WriteLog",
     "choose",
     "crash_extents",
@@ -32,6 +34,7 @@ __all__ = [
     "marks",
     "open_epoch",
     "summary",
+    "tail_of",
     "tearable",
     "write_overlay",
 ]

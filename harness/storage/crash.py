@@ -11,7 +11,11 @@ The rules:
 - A write with forced unit access is durable alone; it orders nothing else.
 - The card is write-through: its writes are durable in order, and only the last operation before the cut, if it is
   a write to the card, may be torn, at any byte.
-- On the disk the last surviving write of the open epoch may be torn, at a multiple of the atom.
+- On the disk one surviving write of the open epoch may be torn, at a multiple of the atom; the last, unless another
+  is named.
+- What was being written last may end in a tail of zeros or ones, as seen in the field (a block that was erased, or a
+  page that was never filled): of the card the end of the last run of writes, of the disk that of the last surviving
+  write of the open epoch; of 32 KiB at most.
 - What survives is applied in order: a later write covers an earlier one to the same sector, and a later one that
   was lost exposes the earlier.
 - A discarded range keeps reading as before the discard.  (A medium may also return zeros or anything else; this
@@ -22,56 +26,17 @@ The rules:
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
+from harness.storage.crashpoint import CrashPoint
 from harness.storage.extents import Extent, ExtentMap
+from harness.storage.source import FILL_BYTES, FILLS
 from harness.storage.writelog import Kind, Operation, WriteLog
 from images.layout import Layout, Window
 
 ATOM: Final = 512
-TEXT: Final = re.compile(r"([0-9]+)(?:,lost=([0-9]+(?:[-+][0-9]+)*))?(?:,torn=([0-9]+))?")
 Lose = Literal["nothing", "unflushed", "some"]
-
-
-@dataclass(frozen=True, slots=True)
-class CrashPoint:
-    """A power cut as a value.
-
-    Its text is short and safe in file names and shells: `1234`, `1234,lost=1200-1203+1210`, `1234,torn=512`,
-    `1234,lost=1200,torn=512`.
-
-    Attributes:
-        position: how many operations had completed when power failed.
-        lost: the indices of the un-flushed writes that did not reach the medium.
-        torn: how many bytes of the write that `tearable` names reached the medium; None: all of them.
-    """
-
-    position: int
-    lost: frozenset[int] = frozenset()
-    torn: int | None = None
-
-    def __str__(self) -> str:
-        lost = f",lost={_ranges(self.lost)}" if self.lost else ""
-        torn = f",torn={self.torn}" if self.torn is not None else ""
-        return f"{self.position}{lost}{torn}"
-
-    @classmethod
-    def parse(cls, text: str) -> CrashPoint:
-        """The crash point that has this text.
-
-        Raises:
-            ValueError: no crash point has it.
-        """
-        match = TEXT.fullmatch(text)
-        if match is not None:
-            position, lost, torn = match.groups()
-            point = cls(int(position), _indices(lost), None if torn is None else int(torn))
-            if str(point) == text:
-                return point
-        raise ValueError(f"'{text}' is not a crash point such as '1234,lost=1200-1203+1210,torn=512'.")
 
 
 def flushes(operations: Sequence[Operation]) -> int:
@@ -113,6 +78,28 @@ def tearable(operations: Sequence[Operation], position: int, lost: Collection[in
     return next((operation for operation in reversed(epoch) if operation.index not in lost), None)
 
 
+def tail_of(operations: Sequence[Operation], point: CrashPoint, layout: Layout) -> tuple[int, int] | None:
+    """Address and length, in bytes, of what a point with a tail spoils; None if nothing was being written.
+
+    Raises:
+        ValueError: the position is not one of the log, or an operation does not fit the layout.
+    """
+    last = tearable(operations, point.position, point.lost, layout)
+    if last is None:
+        return None
+    start = last.address
+    if _window(last, layout) == layout.card:
+        for operation in reversed(operations[: last.index]):
+            if last.end - start >= FILL_BYTES:
+                break
+            if operation.kind is Kind.WRITE and _window(operation, layout) == layout.card:
+                if operation.end != start:
+                    break
+                start = operation.address
+    start = max(start, last.end - FILL_BYTES)
+    return start, last.end - start
+
+
 def crash_extents(log: WriteLog, point: CrashPoint, layout: Layout, *, atom: int = ATOM) -> ExtentMap:
     """What the cut leaves of the log's writes; it lies over the image that the log began with.
 
@@ -141,7 +128,7 @@ def crash_extents(log: WriteLog, point: CrashPoint, layout: Layout, *, atom: int
             continue
         length = point.torn if operation is torn and point.torn is not None else operation.length
         extents.append(Extent(operation.address, length, log.path, operation.offset))
-    return ExtentMap(extents)
+    return ExtentMap([*extents, *_spoiled(operations, point, layout)])
 
 
 def choose(
@@ -193,8 +180,12 @@ def _torn(operations: Sequence[Operation], point: CrashPoint, layout: Layout, at
     if point.torn is None:
         return None
     target = tearable(operations, point.position, point.lost, layout)
+    if point.tore is not None and (target is None or target.index != point.tore):
+        epoch = open_epoch(operations, point.position, layout)
+        target = next((one for one in epoch if one.index == point.tore and one.index not in point.lost), None)
     if target is None:
-        raise ValueError(f"No write can be torn at position {point.position}.")
+        which = "No write" if point.tore is None else f"Operation {point.tore} is no write that"
+        raise ValueError(f"{which} can be torn at position {point.position}.")
     if not 0 <= point.torn <= target.length:
         raise ValueError(
             f"Operation {target.index} cannot be torn after {point.torn} bytes: it is {target.length} bytes long."
@@ -205,6 +196,16 @@ def _torn(operations: Sequence[Operation], point: CrashPoint, layout: Layout, at
             f"Operation {target.index} cannot be torn after {point.torn} bytes: the disk writes {atom} bytes at once."
         )
     return target
+
+
+def _spoiled(operations: Sequence[Operation], point: CrashPoint, layout: Layout) -> list[Extent]:
+    if point.tail is None:
+        return []
+    spoiled = tail_of(operations, point, layout)
+    if spoiled is None or point.torn is not None:
+        why = "nothing was being written" if spoiled is None else "it is torn already"
+        raise ValueError(f"The last write at position {point.position} cannot have a tail: {why}.")
+    return [Extent(*spoiled, FILLS[point.tail], 0)]
 
 
 def _window(operation: Operation, layout: Layout) -> Window:
@@ -222,23 +223,3 @@ def _check_position(operations: Sequence[Operation], position: int) -> None:
 def _check_atom(atom: int) -> None:
     if atom < 1:
         raise ValueError(f"The atom must be at least one byte, not {atom}.")
-
-
-def _ranges(indices: Collection[int]) -> str:
-    """Indices as text, neighbours as ranges: `3-5+9`."""
-    ranges: list[list[int]] = []
-    for index in sorted(indices):
-        if ranges and ranges[-1][1] == index - 1:
-            ranges[-1][1] = index
-        else:
-            ranges.append([index, index])
-    return "+".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
-
-
-def _indices(text: str | None) -> frozenset[int]:
-    """What `_ranges` made into text; anything for other text, as long as it is numbers, `-` and `+`."""
-    indices: set[int] = set()
-    for part in text.split("+") if text else ():
-        first, *last = part.split("-")
-        indices.update(range(int(first), int((last or [first])[0]) + 1))
-    return frozenset(indices)

@@ -15,6 +15,9 @@ from types import TracebackType
 from typing import Final, Self
 
 CHUNK: Final = 1 << 20
+FILL_BYTES: Final = 32 * 1024
+FILLS: Final = {"zeros": Path("fill:zeros"), "ones": Path("fill:ones")}  # sources that are no files, FILL_BYTES long
+FILL_BYTE: Final = {FILLS["zeros"]: b"\x00", FILLS["ones"]: b"\xff"}
 WORTH_PROBING: Final = 1 << 16  # below this a hole saves less than looking for it costs
 NO_KERNEL_COPY: Final = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
 
@@ -68,8 +71,18 @@ class Sources:
     def _fd(self, path: Path) -> int:
         fd = self._open.get(path)
         if fd is None:
-            fd = self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = self._open[path] = _filled_with(FILL_BYTE[path]) if path in FILL_BYTE else _opened(path)
         return fd
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _filled_with(byte: bytes) -> int:
+    fd = os.memfd_create("fill", os.MFD_CLOEXEC)
+    write_all(fd, byte * FILL_BYTES, 0)
+    return fd
 
 
 def _filled(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:

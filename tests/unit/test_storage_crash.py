@@ -2,7 +2,7 @@
 """Power cuts against a naive model of the media: every sector is searched for its last surviving write."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.storage import CrashPoint, DiskView, WriteLog, choose, crash_extents, flushes, open_epoch, tearable
+from harness.storage.crashpoint import TAILS
 from images.layout import Layout, Window
 from tests.unit.write_logs import DISCARD, FLUSH, FUA, SECTOR, entry, write_log
 
@@ -100,9 +101,25 @@ def may_be_torn(steps: list[Step], position: int, lost: frozenset[int]) -> int |
     return max((index for index in may_be_lost(steps, position) if index not in lost), default=None)
 
 
+def spoiled(steps: list[Step], position: int, lost: frozenset[int]) -> range:
+    """The addresses that a tail spoils: all of the run or of the write, which are shorter than 32 KiB here."""
+    last = may_be_torn(steps, position, lost)
+    if last is None:
+        return range(0)
+    first = steps[last].sector
+    if steps[last].on_card:
+        for step in reversed([step for step in steps[:last] if step.writes and step.on_card]):
+            if step.sector + step.sectors != first:
+                break
+            first = step.sector
+    return range(first * SECTOR, (steps[last].sector + steps[last].sectors) * SECTOR)
+
+
 def naive(steps: list[Step], point: CrashPoint) -> bytes:
     """The media after the cut, byte by byte."""
-    torn_step = None if point.torn is None else may_be_torn(steps, point.position, point.lost)
+    torn_step = None if point.torn is None else point.tore
+    if point.torn is not None and point.tore is None:
+        torn_step = may_be_torn(steps, point.position, point.lost)
     disk = bytearray(BASE)
     for address in range(LAYOUT.marks.start):
         sector = address // SECTOR
@@ -112,6 +129,8 @@ def naive(steps: list[Step], point: CrashPoint) -> bytes:
             if step.writes and step.covers(sector) and index not in point.lost and reached:
                 disk[address] = step.fill
                 break
+    for address in spoiled(steps, point.position, point.lost) if point.tail else ():
+        disk[address] = {"zeros": 0, "ones": 0xFF}[point.tail or ""]
     return bytes(disk)
 
 
@@ -126,11 +145,15 @@ def test_disk_after_a_cut_is_what_the_model_says(tmp_path: Path, steps: list[Ste
     target = may_be_torn(steps, position, lost)
     found = tearable(log.operations, position, lost, LAYOUT)
     assert (found.index if found else None) == target
-    torn = None
+    torn = tore = tail = None
     if target is not None and data.draw(st.booleans(), "tear"):
-        places = st.integers(0, steps[target].sectors * (1 if steps[target].on_disk else SECTOR))
-        torn = data.draw(places, "torn") * (SECTOR if steps[target].on_disk else 1)
-    point = CrashPoint(position, lost, torn)
+        tore = data.draw(st.sampled_from([None, *(index for index in optional if index not in lost)]), "tore")
+        torn_step = steps[target if tore is None else tore]
+        places = st.integers(0, torn_step.sectors * (1 if torn_step.on_disk else SECTOR))
+        torn = data.draw(places, "torn") * (SECTOR if torn_step.on_disk else 1)
+    elif target is not None:
+        tail = data.draw(st.sampled_from([None, *TAILS.values()]), "tail")
+    point = CrashPoint(position, lost, torn, tore, tail)
     view = DiskView(tmp_path / "base", crash_extents(log, point, LAYOUT))
     assert view.read(0, LAYOUT.size) == naive(steps, point)
     assert CrashPoint.parse(str(point)) == point
@@ -221,6 +244,10 @@ SOME = [Step(0, 2), F, Step(CARD, 2), Step(CARD, 4, FUA), Step(CARD + DISK, 1), 
         (CrashPoint(6, torn=-1), "Operation 5 cannot be torn after -1 bytes: it is 512 bytes long."),
         (CrashPoint(5, torn=1536), "Operation 2 cannot be torn after 1536 bytes: it is 1024 bytes long."),
         (CrashPoint(5, torn=100), "Operation 2 cannot be torn after 100 bytes: the disk writes 512 bytes at once."),
+        (CrashPoint(6, torn=512, tore=3), "Operation 3 is no write that can be torn at position 6."),
+        (CrashPoint(6, frozenset({2}), 512, 2), "Operation 2 is no write that can be torn at position 6."),
+        (CrashPoint(2, tail="ones"), "The last write at position 2 cannot have a tail: nothing was being written."),
+        (CrashPoint(6, torn=0, tail="ones"), "The last write at position 6 cannot have a tail: it is torn already."),
     ],
 )
 def test_cuts_that_the_log_does_not_allow(tmp_path: Path, point: CrashPoint, says: str) -> None:
@@ -265,6 +292,8 @@ def test_a_larger_atom_allows_fewer_tears(tmp_path: Path) -> None:
         (CrashPoint(12, frozenset({3, 4, 5, 9})), "12,lost=3-5+9"),
         (CrashPoint(12, torn=0), "12,torn=0"),
         (CrashPoint(12, frozenset({7, 8}), 512), "12,lost=7-8,torn=512"),
+        (CrashPoint(12, frozenset({7}), 512, 8), "12,lost=7,torn=8:512"),
+        (CrashPoint(12, tail="zeros"), "12,tail=zeros"),
     ],
 )
 def test_crash_points_as_text(point: CrashPoint, text: str) -> None:
@@ -286,6 +315,8 @@ def test_crash_points_as_text(point: CrashPoint, text: str) -> None:
         "1,lost=3+4",
         "1,lost=1-2-3",
         "1,torn=-1",
+        "1,torn=0:",
+        "1,tail=2",
         "1\n",
     ],
 )
@@ -293,3 +324,19 @@ def test_text_that_is_no_crash_point(text: str) -> None:
     with pytest.raises(ValueError) as refusal:
         CrashPoint.parse(text)
     assert str(refusal.value) == f"'{text}' is not a crash point such as '1234,lost=1200-1203+1210,torn=512'."
+
+
+def test_a_tail_is_not_longer_than_was_seen_in_the_field(tmp_path: Path) -> None:
+    """One save of an environment of 64 KiB, as a card writes it: sector by sector."""
+    sectors = 128
+    layout = replace(
+        LAYOUT,
+        card=Window("card", 0, sectors * SECTOR),
+        disk=Window("disk", sectors * SECTOR, SECTOR),
+        marks=Window("marks", (sectors + 1) * SECTOR, SECTOR),
+    )
+    log = make_log(tmp_path, [Step(number, 1, fill=7) for number in range(sectors)])
+    disk = DiskView(tmp_path / "base", crash_extents(log, CrashPoint(sectors, tail="zeros"), layout))
+    assert disk.read(0, sectors * SECTOR) == b"\7" * 32768 + bytes(32768)
+    disk = DiskView(tmp_path / "base", crash_extents(log, CrashPoint(3, tail="ones"), layout))
+    assert disk.read(0, 4 * SECTOR) == b"\xff" * 3 * SECTOR + BASE[:SECTOR]
