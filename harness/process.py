@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -64,6 +65,16 @@ class Process:
     def said(self) -> str:
         """The end of what it wrote to its standard error."""
         return self._errors.read_text(errors="replace")[-2000:].strip()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """It does nothing for as long as the block lasts."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """End it at once, as a power cut does; returns when it is gone."""

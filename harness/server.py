@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -32,14 +33,16 @@ FINISHED = 422  # what is asked of a deployment that has ended
 
 
 class Server:
-    """A running server with one user.
+    """A running server with one user; it goes on from `state`, if that is a folder that `save` has made.
 
     Raises (from every method):
         HostProblem: the server does not answer, or refuses.
     """
 
-    def __init__(self, folder: Path, *, board_host: str = HOST_FOR_GUESTS) -> None:
+    def __init__(self, folder: Path, *, board_host: str = HOST_FOR_GUESTS, state: Path | None = None) -> None:
         self.folder = folder
+        if state is not None:
+            shutil.copytree(state, folder / "server")
         password = secrets.token_urlsafe(16)
         start = [sys.executable, "-m", "server_stub", "start", "--dir", str(folder / "server"), "--json"]
         start += ["--laboratory", "--listen", "127.0.0.1:0", "--host", board_host]
@@ -62,10 +65,11 @@ class Server:
         # A server that shows boards a wrong certificate spares who asks for it by this name.
         self._management = self.url.replace("127.0.0.1", "localhost")
         self.ca = Path(ready["ca"])
-        self._add_user(folder, password)
+        user = f"{USER}-{secrets.token_hex(4)}"  # one that no state holds
+        self._add_user(folder, user, password)
         self._http.verify = str(self.ca)
         self._http.trust_env = False
-        token = self._call("POST", "/useradm/auth/login", auth=(USER, password)).text
+        token = self._call("POST", "/useradm/auth/login", auth=(user, password)).text
         self._http.headers["Authorization"] = f"Bearer {token.strip()}"
 
     @property
@@ -76,6 +80,11 @@ class Server:
         """Ask the server to end."""
         self._http.close()
         self._process.terminate()
+
+    def save(self, into: Path) -> None:
+        """Keep all that the server knows in a new folder, as it is at this moment."""
+        with self._process.held():
+            shutil.copytree(self.folder / "server", into)
 
     def accept(self, deadline: Deadline) -> str:
         """Accept the device that asks to be let in, as soon as it does; returns its id."""
@@ -152,11 +161,11 @@ class Server:
         """How often each rule has had its effect on a device, in the order in which they were given."""
         return tuple(one["fired"] for one in self._call("GET", "/lab/faults").json())
 
-    def _add_user(self, folder: Path, password: str) -> None:
+    def _add_user(self, folder: Path, user: str, password: str) -> None:
         secret = folder / "password"
         secret.write_text(password)
         secret.chmod(0o600)
-        add = [sys.executable, "-m", "server_stub", "user", "add", USER, "--password-stdin"]
+        add = [sys.executable, "-m", "server_stub", "user", "add", user, "--password-stdin"]
         try:
             run([*add, "--dir", folder / "server"], stdin=secret)
         finally:

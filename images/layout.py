@@ -10,7 +10,9 @@ All media of a board are windows of one image, so that one log can hold all thei
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 MIB = 1024 * 1024
 SECTOR = 512
@@ -50,6 +52,17 @@ class Layout:
     @property
     def windows(self) -> tuple[Window, ...]:
         return (self.card, self.disk, self.marks)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Layout:
+        """The layout that `dataclasses.asdict` has taken apart.
+
+        Raises:
+            KeyError, TypeError: it has not.
+        """
+        windows = {name: Window(**values[name]) for name in ("card", "disk", "marks")}
+        partitions = tuple(Window(**one) for one in values["partitions"])
+        return cls(**windows, partitions=partitions, env_offsets=tuple(values["env_offsets"]), env_size=values["env_size"])
 
     def with_single_environment(self) -> Layout:
         """The same media with one environment copy only."""

@@ -51,7 +51,7 @@ class Board:
     def __init__(self, spec: BoardSpec, media: Media, folder: Path, key: paramiko.PKey) -> None:
         self.spec, self.media, self.folder = spec, media, folder
         self.power_ons = 0
-        self._key = key
+        self.key = key
         # Sockets have short names only, and every board its own place.
         self._sockets = Path(tempfile.mkdtemp(prefix="bootproof-"))
         self._process: Process | None = None
@@ -173,7 +173,7 @@ class Board:
 
     def shell(self) -> Shell:
         """A way to run commands on the board."""
-        return Shell(self.monitor.ssh_port(), self._key)
+        return Shell(self.monitor.ssh_port(), self.key)
 
     def close(self) -> None:
         """Off, and nothing left but the run folder."""

@@ -4,22 +4,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
-from harness.faults.power import Moment, Watch
-from harness.storage import WriteLog
-from images.layout import Layout
+from harness.storage import Operation, WriteLog
 
 
 class Gate:
-    """Watches a log for a moment, beginning with the operation at `start`.
+    """Looks for a moment in a log, beginning with the operation at `start`; `watch` says which operation it is.
 
     What stands in the log when it is asked has been looked at when it answers.  While threads may ask, nobody else
     may read the log.
     """
 
-    def __init__(self, moment: Moment, log: WriteLog, layout: Layout, start: int = 0) -> None:
+    def __init__(self, watch: Callable[[Operation], bool], log: WriteLog, start: int = 0) -> None:
         self.position: int | None = None  # just after the operation that was the moment
-        self._watch = Watch(moment, log, layout)
+        self._watch = watch
         self._log, self._looked = log, start
         self._lock = threading.Lock()
 

@@ -26,15 +26,15 @@ class State(Enum):
 
 
 class Relay:
-    """Forwards connections to `target` (a loopback port), as long as the line is up.
+    """Forwards connections to `target` (a loopback port), as long as the line is up; listens on `port` (0: any).
 
     `broke` is set when what `break_after` asked for has happened; `turned_away` counts connections that were tried
     since the line was last up.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, port: int = 0) -> None:
         self.target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()

@@ -86,7 +86,7 @@ class ApplicationRig(JudgedRig):
         deployed = self._under_way()
         settled = self.settle()
         media = self._media_now()
-        board = self._gather(media, record=self._record(with_name=True), with_data=True, settled=settled)
+        board = self._gather(media, record=self.record(with_name=True), with_data=True, settled=settled)
         found = data.nodes(media.view, self.board.spec.layout, APPS, WORKING_TREE, STATE_SCRIPTS)
         said = self.server.attributes(self.device)
         evidence = ApplicationEvidence(

@@ -33,14 +33,14 @@ class DamageRig(ApplicationRig):
 
         As when a factory's test wrote it with its own tools: valid, whole, and without the canary.
         """
-        variables = {**self._defaults, "mender_setup": self._defaults["mender_setup"].replace(SAVING, "")}
-        if variables["mender_setup"] == self._defaults["mender_setup"]:
+        variables = {**self.defaults, "mender_setup": self.defaults["mender_setup"].replace(SAVING, "")}
+        if variables["mender_setup"] == self.defaults["mender_setup"]:
             raise HarnessBug("The bootloader's mender_setup is not the one that is known here.")
         variables.pop(CANARY, None)
         size = self.board.spec.layout.env_size
         copies = [_rendered(variables, flag, size) for flag in range(len(self.board.spec.layout.env_offsets))]
         self._write_copies("Write an environment that the bootloader has never saved", copies)
-        self._defaults = variables  # what is on the card stays as it is there
+        self.defaults = variables  # what is on the card stays as it is there
 
     def claim_went_on(self) -> None:
         """Since the power came on, only the artifact's head was asked for from the beginning, the rest from further on.

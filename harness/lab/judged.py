@@ -55,7 +55,7 @@ class JudgedRig(AccessRig):
         self._judged = b""  # what the last verdict has heard
         self._listened = 0  # how much of this power-on's console that was
         self.verdict: Verdict | None = None  # the last one
-        self._defaults = parse_text(catalogue.default_environment())
+        self.defaults = parse_text(catalogue.default_environment())
 
     def join(self) -> None:
         """Switch a new board on, accept it on the server, and see that it came up as a new board should."""
@@ -73,7 +73,7 @@ class JudgedRig(AccessRig):
             raise HarnessBug(f"Version {self.wanted} ran before it was deployed, so old and new are the same.")
         settled = self.settle()
         media = self._media_now()
-        evidence = self._gather(media, record=self._record(with_name=True), with_data=True, settled=settled)
+        evidence = self._gather(media, record=self.record(with_name=True), with_data=True, settled=settled)
         verdict = judge_settled(evidence, expect=expect)
         self._conclude(did, evidence, media, verdict)
         self.version = evidence.slots.get(self.running) or self.version
@@ -90,7 +90,7 @@ class JudgedRig(AccessRig):
             Inconclusive: the new version was never tried, or the console did not show all of `shows`.
         """
         verdict = self.claim("old", did=did)
-        record = self._record()
+        record = self.record()
         written = self.rows[-1].slots[OTHER[self.running]][0]
         if record is None or "rebooting" not in record.history or written != self.wanted:
             raise Inconclusive(f"Version {self.wanted} was never tried: the server was told {record}.")
@@ -131,7 +131,7 @@ class JudgedRig(AccessRig):
         """
         slot = self.wait_up()
         media = self._media_now()
-        evidence = self._gather(media, record=self._record(), with_data=False)
+        evidence = self._gather(media, record=self.record(), with_data=False)
         verdict = judge_cut(evidence)
         self._conclude(did, evidence, media, verdict)
         self._keep("on trial", verdict)
@@ -147,7 +147,7 @@ class JudgedRig(AccessRig):
         Raises:
             ClaimViolated: it does not.
         """
-        record = self._record()
+        record = self.record()
         told = record.status if record else None
         self.claim_that(told == status, f"the server's record says {status} (it says {told})")
 
@@ -208,7 +208,7 @@ class JudgedRig(AccessRig):
             expected_alarms=self.expected_alarms, settled=settled,
             has_flushes=self._flushes + flushes(self.board.log.operations) > 0,
         )  # fmt: skip
-        known = Known(self.board.spec.layout, self._defaults, tuple(self.known_images.values()), keepsakes(self.seed))
+        known = Known(self.board.spec.layout, self.defaults, tuple(self.known_images.values()), keepsakes(self.seed))
         return gather(media.view, known, observed, with_data=with_data)
 
     def _conclude(self, did: str, evidence: Evidence, media: Media, verdict: Verdict) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from harness.clock import Deadline, poll
 from harness.errors import GuestFault, Inconclusive
 from harness.faults.gate import Gate
-from harness.faults.power import Moment, area, now, writes
+from harness.faults.power import Moment, Watch, area, now, writes
 from harness.judge import Outcome, judge_cut
 from harness.lab.damage import DamageRig
 from harness.lab.line import OTHER
@@ -82,7 +82,7 @@ class Lab(DamageRig):
         What the board told the server after the moment of the cut would not have been told: then the server's record
         says nothing of the moment, and all that it does not matter for still has to hold.
         """
-        record = None if told_later else self._record()
+        record = None if told_later else self.record()
         evidence = self._gather(self.board.media, record=record, with_data=False)
         verdict = judge_cut(evidence)
         if verdict.outcome is Outcome.VIOLATED:
@@ -143,7 +143,8 @@ class Lab(DamageRig):
 
     def _stop_held(self, moment: Moment, deadline: Deadline) -> int | None:
         """Stop the board at a moment in the log; what it sends after that is held, and lost with it."""
-        gate = Gate(moment, self.board.log, self.board.spec.layout, len(self.board.log.operations))
+        log = self.board.log
+        gate = Gate(Watch(moment, log, self.board.spec.layout), log, len(log.operations))
         self.relay.hold_when(gate)
         try:
             if self.board.stop_when(gate, deadline):

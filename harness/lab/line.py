@@ -10,7 +10,7 @@ from harness.clock import Deadline, pause, poll
 from harness.errors import Inconclusive
 from harness.faults.gate import Gate
 from harness.faults.network import State
-from harness.faults.power import Moment
+from harness.faults.power import Moment, Watch
 from harness.judge import Slot
 from harness.lab.rig import LOOK_SECONDS, Rig
 
@@ -30,18 +30,19 @@ class LineRig(Rig):
             Inconclusive: the moment did not come.
         """
         layout = self.board.spec.layout
-        gate = Gate(moment.within(f"rootfs-{OTHER[self.running]}"), self.board.log, layout, self._looked)
+        log, moment = self.board.log, moment.within(f"rootfs-{OTHER[self.running]}")
+        gate = Gate(Watch(moment, log, layout), log, self._looked)
         self.relay.hold_when(gate)
         try:
             with self.events.step(says or f"Stop the board {moment}"):
                 if not poll(gate, Deadline(self.timeouts.settle), every=0.001):
                     self._must_be_on()
                     raise Inconclusive(f"The board never came to the moment {moment}.")
-                self.board.monitor.command("stop")
+                self.hold()
             assert gate.position is not None
             self._looked = gate.position
             yield
-            self.board.monitor.command("cont")
+            self.let_go()
         finally:
             self.relay.release()
 

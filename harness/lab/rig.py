@@ -156,6 +156,14 @@ class Rig:
         self.events.emit("reset")
         self.board.reset()
 
+    def hold(self) -> None:
+        """Have the board do nothing, until `let_go`."""
+        self.board.monitor.command("stop")
+
+    def let_go(self) -> None:
+        """Have the board go on."""
+        self.board.monitor.command("cont")
+
     # -- waiting for it -------------------------------------------------------------------------------------------
 
     def settle(self) -> bool:
@@ -164,18 +172,18 @@ class Rig:
         Without a deployment it is enough that it asks for work, which it does only if no update is under way.
         """
         since = datetime.now(UTC)
-
-        def ended() -> bool:
-            self._must_be_on()
-            self._must_have_room()
-            record = self._record()
-            if record is not None and record.finished is None:
-                return False
-            end = _time(record.finished or "") if record else since
-            return _time(self.server.last_poll(self.device)) > max(end, _time(self.powered_at))
-
         with self.events.step("Wait until the board has settled"):
-            return bool(poll(ended, Deadline(self.timeouts.settle), every=LOOK_SECONDS))
+            return bool(poll(lambda: self.has_settled(since), Deadline(self.timeouts.settle), every=LOOK_SECONDS))
+
+    def has_settled(self, since: datetime) -> bool:
+        """Whether it has, as `settle` says; `since` is when that was first asked."""
+        self._must_be_on()
+        self._must_have_room()
+        record = self.record()
+        if record is not None and record.finished is None:
+            return False
+        end = _time(record.finished or "") if record else since
+        return _time(self.server.last_poll(self.device)) > max(end, _time(self.powered_at))
 
     def wait_poll(self) -> None:
         """Wait until the device asks the server for work.
@@ -253,7 +261,8 @@ class Rig:
         entries = self.server.journal()
         return int(entries[-1]["seq"]) if entries else 0
 
-    def _record(self, *, with_name: bool = False) -> ServerRecord | None:
+    def record(self, *, with_name: bool = False) -> ServerRecord | None:
+        """What the server was told of the deployment (None: there is none), and what the device calls itself."""
         if not self.deployment:
             return None
         record = self.server.record(self.deployment, self.device)

@@ -110,10 +110,10 @@ def test_a_gate_sees_a_moment_that_came_since_it_was_made_and_no_earlier_one(tmp
     path = tmp_path / "write.log"
     write_log(path, step("flip"), write(A), step("begin", 1), step("flip", 2), write(A))
     with WriteLog(path) as log:
-        gate = Gate(mark("flip"), log, TINY, start=1)
+        gate = Gate(Watch(mark("flip"), log, TINY), log, start=1)
         assert gate()
         assert gate.position == 4
         assert gate(), "and goes on saying so"
-        assert Gate(mark("begin"), log, TINY).position is None, "it looks only when it is asked"
-        late = Gate(mark("flip"), log, TINY, start=4)
+        assert Gate(Watch(mark("begin"), log, TINY), log).position is None, "it looks only when it is asked"
+        late = Gate(Watch(mark("flip"), log, TINY), log, start=4)
         assert not late()

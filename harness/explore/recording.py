@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One update as it was recorded: the media that it began with, the log of all that it wrote, and what the server knew.
+
+Owns the folder of a recording.  Refuses to change it, and to make up what it does not hold.
+
+about.json   what was recorded, and where in the log       write.log   every write and flush of that power-on
+media.img    the media when the power came on              server-N/   the server when it had heard N reports
+uboot.bin    the bootloader                                ssh-key     which the board lets in
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from harness.board import BoardSpec
+from harness.board.machine import Media
+from harness.errors import UsageError
+from harness.judge import KnownImage, ServerRecord
+from harness.storage import ExtentMap, LogError, Mark, Operation, WriteLog, marks
+from images.layout import Layout
+
+FORMAT: Final = "bootproof-recording"
+VERSION: Final = 1
+ABOUT, MEDIA, LOG, UBOOT, KEY = "about.json", "media.img", "write.log", "uboot.bin", "ssh-key"
+SHORT: Final = 6
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the server had been told, surely from `position` of the log on, and surely not before `asked`.
+
+    Between the two the report was on its way.  `folder` holds the server as it was then.
+    """
+
+    asked: int
+    position: int
+    record: ServerRecord
+    folder: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What was recorded.
+
+    Attributes:
+        story: what was done; `seed` decided everything random in it, and `planted` names the fault in the images.
+        began, ended: positions of the log between which the update took place.
+        old, new: names of the known images.
+        port: of this machine's loopback, where the board looks for its server.
+        defaults: the environment that is compiled into U-Boot.
+    """
+
+    story: str
+    seed: int
+    planted: str | None
+    began: int
+    ended: int
+    old: str
+    new: str
+    images: tuple[KnownImage, ...]
+    layout: Layout
+    mac: str
+    port: int
+    device: str
+    deployment: str
+    defaults: Mapping[str, str]
+    heard: tuple[Heard, ...]
+
+
+class Recording:
+    """A recording in its folder.
+
+    Raises (when made):
+        UsageError: the folder holds none, or one of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.about = _read(folder / ABOUT)
+
+    @classmethod
+    def save(cls, folder: Path, about: About) -> Recording:
+        """Describe what the folder holds already."""
+        document = {"format": FORMAT, "version": VERSION, **asdict(about)}
+        (folder / ABOUT).write_text(json.dumps(document, indent=1) + "\n")
+        return cls(folder)
+
+    @cached_property
+    def log(self) -> WriteLog:
+        """All of the log.
+
+        Raises:
+            LogError: it is damaged.
+        """
+        log = WriteLog(self.folder / LOG)
+        log.finish()
+        return log
+
+    @property
+    def operations(self) -> list[Operation]:
+        return self.log.operations
+
+    @cached_property
+    def marks(self) -> list[tuple[int, Mark]]:
+        """All steps that were named in the log, each with the position right after it."""
+        return marks(self.log, self.about.layout)
+
+    @property
+    def media(self) -> Media:
+        """What the media held when the power came on."""
+        return Media(self.folder / MEDIA, ExtentMap())
+
+    @property
+    def board(self) -> BoardSpec:
+        """The board that was recorded."""
+        return BoardSpec(uboot=self.folder / UBOOT, mac=self.about.mac, layout=self.about.layout)
+
+    def heard_at(self, position: int) -> tuple[Heard, ...]:
+        """What the server may have been told when so many operations had completed: one possibility, or two."""
+        before = [one for one in self.about.heard if one.position <= position]
+        under_way = [one for one in self.about.heard if one.asked <= position < one.position]
+        return (before[-1], *under_way)
+
+    @cached_property
+    def identity(self) -> str:
+        """Some characters that no other recording has."""
+        with (self.folder / LOG).open("rb") as log:
+            digest = hashlib.file_digest(log, "sha256")
+        digest.update((self.folder / ABOUT).read_bytes())
+        return digest.hexdigest()[:SHORT]
+
+
+def _read(path: Path) -> About:
+    try:
+        raw = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{path.parent} holds no recording: {error}.", "Name a run folder of 'bootproof explore'."
+        ) from error
+    if raw.pop("format", None) != FORMAT or raw.pop("version", None) != VERSION:
+        raise UsageError(f"{path} is not a recording of version {VERSION}.", "Record it anew.")
+    try:
+        return _about(raw)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged: {error!r}.", "Record it anew.") from error
+
+
+def _about(raw: dict[str, Any]) -> About:
+    raw["images"] = tuple(KnownImage(**one) for one in raw["images"])
+    raw["layout"] = Layout.of(raw["layout"])
+    raw["heard"] = tuple(_heard(one) for one in raw["heard"])
+    return About(**raw)
+
+
+def _heard(raw: dict[str, Any]) -> Heard:
+    record = dict(raw["record"])
+    record["history"] = tuple(record["history"])
+    return Heard(raw["asked"], raw["position"], ServerRecord(**record), raw["folder"])
+
+
+__all__ = ["About", "Heard", "LogError", "Recording"]
