@@ -62,11 +62,20 @@ class Layout:
         """
         windows = {name: Window(**values[name]) for name in ("card", "disk", "marks")}
         partitions = tuple(Window(**one) for one in values["partitions"])
-        return cls(**windows, partitions=partitions, env_offsets=tuple(values["env_offsets"]), env_size=values["env_size"])
+        return cls(
+            **windows, partitions=partitions, env_offsets=tuple(values["env_offsets"]), env_size=values["env_size"]
+        )
 
     def with_single_environment(self) -> Layout:
         """The same media with one environment copy only."""
         return replace(self, env_offsets=self.env_offsets[:1])
+
+    @property
+    def outside(self) -> tuple[Window, Window]:
+        """What of the disk lies before the first partition and after the last one: the partition table's places."""
+        first, last = self.partition(self.partitions[0].name), self.partition(self.partitions[-1].name)
+        before = Window("table", self.disk.start, first.start - self.disk.start)
+        return before, Window("backup-table", last.end, self.disk.end - last.end)
 
     def window_of(self, address: int) -> Window:
         """The window that holds this address of the image.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.judge.medium import Medium
@@ -24,12 +25,26 @@ def complaints(medium: Medium, layout: Layout, expected: Mapping[str, bytes]) ->
 
     `expected` are the files (path within the partition -> content) that must be there, byte for byte.
     """
+    return examine(medium, layout, expected).complaints
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is wrong with the data partition (as `complaints` says), and what the files that were asked for hold."""
+
+    complaints: list[str]
+    files: Mapping[str, bytes | None]  # None: there is no such file
+
+
+def examine(medium: Medium, layout: Layout, expected: Mapping[str, bytes], *wanted: str) -> Examined:
+    """The same, and the content of the files `wanted`, by path."""
     with _copy(medium, layout) as image:
         said = (line.replace(str(image), PARTITION) for line in ext4.complaints(image))
         found = [f"The file system on the data partition is damaged: {line}" for line in said]
-        for path, content in expected.items():
-            found += _missing(path, content, ext4.read(image, "/" + path.lstrip("/")))
-    return found
+        files = ext4.read_all(image, [*expected, *wanted])
+    for path, content in expected.items():
+        found += _missing(path, content, files[path])
+    return Examined(found, {path: files[path] for path in wanted})
 
 
 def nodes(medium: Medium, layout: Layout, *tops: str) -> dict[str, Node]:

@@ -68,10 +68,11 @@ class Verdict:
         }
 
 
-def judge_cut(evidence: Evidence, *, commit_reported: bool | None = None) -> Verdict:
+def judge_cut(evidence: Evidence, *, commit_reported: bool | None = None, with_data: bool = False) -> Verdict:
     """The verdict on the medium as a power cut left it, before anything recovers.
 
     `commit_reported` says whether the server had been told by then that NEW runs; without it the record is asked.
+    `with_data`: the data partition has been looked at, too.
     """
     boot = next_boot(evidence.environment, evidence.defaults)
     findings = [_environment(evidence), _whole(evidence, boot)]
@@ -84,7 +85,10 @@ def judge_cut(evidence: Evidence, *, commit_reported: bool | None = None) -> Ver
         findings.append(_allowed(evidence, boot, image, commit_reported))
     if evidence.server and evidence.server.status in SAYS_NEW and image is not None:
         findings.append(_kept(evidence, boot, image))
-    return conclude(evidence, [*findings, _partitions(evidence), _console(evidence)])
+    findings.append(_partitions(evidence))
+    if with_data:
+        findings.append(_data(evidence))
+    return conclude(evidence, [*findings, _console(evidence)])
 
 
 def judge_settled(evidence: Evidence, *, expect: Expectation) -> Verdict:
@@ -124,7 +128,7 @@ def whole_media(evidence: Evidence) -> list[Finding]:
     """What has nothing to do with versions: the table, the owner's files, and what the console shows."""
     return [
         _partitions(evidence),
-        _quiet("data", "The data partition is whole.", evidence.data_complaints),
+        _data(evidence),
         _console(evidence),
     ]
 
@@ -155,6 +159,10 @@ def _environment(evidence: Evidence) -> Finding:
 
 def _partitions(evidence: Evidence) -> Finding:
     return _quiet("partitions", "The partition table is whole.", evidence.partition_complaints)
+
+
+def _data(evidence: Evidence) -> Finding:
+    return _quiet("data", "The data partition is whole.", evidence.data_complaints)
 
 
 def _whole(evidence: Evidence, boot: NextBoot) -> Finding:

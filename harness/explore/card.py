@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bootloader's environment copies after a cut, as the log goes on: small enough to be held as bytes.
+
+The card is write-through, so what it holds depends on the position alone, on where the last write tore, and on the
+tail that it may have got.
+"""
+
+from __future__ import annotations
+
+from harness.storage import CrashPoint, DiskView, Operation, WriteLog, tail_of
+from harness.storage.source import FILL_BYTE, FILLS
+from images.layout import Layout
+
+
+class Card:
+    """All environment copies of one board, for points in ascending order of their positions."""
+
+    def __init__(self, base: DiskView, log: WriteLog, layout: Layout) -> None:
+        self._log, self._layout = log, layout
+        self._starts = [layout.card.start + offset for offset in layout.env_offsets]
+        self._copies = [bytearray(base.read(start, layout.env_size)) for start in self._starts]
+        self._last: Operation | None = None
+        self._before = b""  # what the last write covered
+        self._after = b""
+
+    def add(self, operation: Operation) -> None:
+        """One more operation has completed, whatever it is."""
+        self._last = None
+        if operation.length and operation.address in self._layout.card:
+            self._after = self._log.data(operation)
+            if self._after:
+                self._last, self._before = operation, self._read(operation.address, operation.length)
+                self._write(self._copies, operation.address, self._after)
+
+    def tears(self) -> list[int]:
+        """After how many bytes the last operation can have torn so that each time something else is there; ascending.
+
+        Empty if it was no write to a copy, or covered what it wrote.
+        """
+        if self._last is None:
+            return []
+        differing = [at for at, (old, new) in enumerate(zip(self._before, self._after, strict=True)) if old != new]
+        return [0, *(at + 1 for at in differing[:-1])] if differing else []
+
+    def copies(self, operations: list[Operation], point: CrashPoint) -> list[bytes]:
+        """What the point leaves of each copy; its position is the end of what was added."""
+        found = self._copies
+        if self._last is not None and point.torn is not None and point.tore is None:
+            found = [bytearray(one) for one in found]
+            torn = self._after[: point.torn] + self._before[point.torn :]
+            self._write(found, self._last.address, torn)
+        elif self._last is not None and point.tail is not None:
+            spoiled = tail_of(operations, point, self._layout)
+            assert spoiled is not None
+            found = [bytearray(one) for one in found]
+            self._write(found, spoiled[0], FILL_BYTE[FILLS[point.tail]] * spoiled[1])
+        return [bytes(one) for one in found]
+
+    def _read(self, address: int, length: int) -> bytes:
+        """What the copies hold there; zeros outside of them."""
+        data = bytearray(length)
+        for start, copy in zip(self._starts, self._copies, strict=True):
+            first, end = max(start, address), min(start + len(copy), address + length)
+            if first < end:
+                data[first - address : end - address] = copy[first - start : end - start]
+        return bytes(data)
+
+    def _write(self, copies: list[bytearray], address: int, data: bytes) -> None:
+        for start, copy in zip(self._starts, copies, strict=True):
+            first, end = max(start, address), min(start + len(copy), address + len(data))
+            if first < end:
+                copy[first - start : end - start] = data[first - address : end - address]

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be said of a crash point without booting it: what the bootloader would boot and why, what each slot holds,
+whether the data partition is whole, what the updater would go on with, and what is wrong with any of it.
+
+Points with the same content are judged once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from harness.explore.card import Card
+from harness.explore.recording import Heard, Recording
+from harness.explore.space import Space
+from harness.explore.sums import Region
+from harness.judge import (
+    SLOTS,
+    Environment,
+    Evidence,
+    NextBoot,
+    Outcome,
+    Slot,
+    Verdict,
+    choose,
+    data,
+    identify,
+    judge_cut,
+    next_boot,
+    parse_copy,
+    partitions,
+)
+from harness.judge.updatestore import PATH, UpdateStore, read_store
+from harness.judge.verdict import Finding
+from harness.lab.device import keepsakes
+from harness.storage import CrashPoint, DiskView, Kind, Operation, crash_extents
+
+K = TypeVar("K")
+V = TypeVar("V")
+DOWNLOADING: Final = (None, "update-fetch", "update-store")  # states from which the update goes on as if never cut
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """All that a device could tell apart at its next start, and the server with it.
+
+    Attributes:
+        copies: of the bootloader's environment: `active`, `spare` or `damaged`.
+        slots: the known image in slot A and in slot B; None: neither, or a part of one.
+        data: whether the data partition's file system and the owner's files are whole.
+    """
+
+    copies: tuple[str, ...]
+    boot: NextBoot
+    slots: tuple[str | None, str | None]
+    table: bool
+    data: bool
+    store: UpdateStore | None
+    told: str | None
+
+    @property
+    def boots(self) -> str | None:
+        """The image that would be started."""
+        return dict(zip(SLOTS, self.slots, strict=True)).get(self.boot.slot) if self.boot.slot else None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One crash point, and what the server had heard by then."""
+
+    point: CrashPoint
+    heard: Heard
+    state: DeviceState
+    verdict: Verdict
+
+    @property
+    def suspicious(self) -> bool:
+        return self.verdict.outcome is not Outcome.HELD
+
+
+class StaticJudge:
+    """Judges the points of one recording, in ascending order of their positions."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        about, base = recording.about, recording.media.view
+        self._layout = about.layout
+        self._card = Card(base, recording.log, about.layout)
+        places = (*about.layout.outside, *map(about.layout.partition, ("data", *(f"rootfs-{slot}" for slot in SLOTS))))
+        self._regions = [Region(base, recording.log, about.layout, place) for place in places]
+        self._keepsakes = keepsakes(about.seed)
+        slots = zip(self._regions[-len(SLOTS) :], SLOTS, strict=True)
+        self._known_slots = [self._slots_known(region, slot) for region, slot in slots]
+        self._environments: dict[tuple[bytes, ...], Environment] = {}
+        self._tables: dict[tuple[int, ...], tuple[str, ...]] = {}
+        self._data: dict[int, tuple[tuple[str, ...], UpdateStore | None]] = {}
+        self._verdicts: dict[object, tuple[DeviceState, Verdict]] = {}
+
+    @property
+    def contents(self) -> int:
+        """How many different contents have been judged."""
+        return len(self._verdicts)
+
+    def judge_all(self, space: Space) -> Iterator[Judged]:
+        """Every point of the space, with everything that the server may have heard by then."""
+        wanted, following = iter(space.positions), None
+        following = next(wanted, None)
+        epoch: list[Operation] = []
+        for operation in [*self.recording.operations, None]:
+            position = operation.index if operation else len(self.recording.operations)
+            if position == following:
+                yield from self._judge_position(space, position, epoch)
+                following = next(wanted, None)
+            if operation is None or following is None:
+                return
+            epoch = self._add(operation, epoch)
+
+    def judge(self, point: CrashPoint, heard: Heard) -> Judged:
+        """One point, whose position is the one that has been reached."""
+        operations = self.recording.operations
+        copies = self._card.copies(operations, point)
+        card = tuple(hashlib.blake2b(one, digest_size=16).digest() for one in copies)
+        numbers = tuple(region.number(operations, point) for region in self._regions)
+        key = (card, numbers, heard.position)
+        if key not in self._verdicts:
+            self._verdicts[key] = self._judge(point, heard, card, copies, numbers)
+        return Judged(point, heard, *self._verdicts[key])
+
+    def _judge_position(self, space: Space, position: int, epoch: list[Operation]) -> Iterator[Judged]:
+        for point in space.points(position, epoch, self._card):
+            for heard in self.recording.heard_at(position):
+                yield self.judge(point, heard)
+
+    def _add(self, operation: Operation, epoch: list[Operation]) -> list[Operation]:
+        """Go one operation on; returns the writes that are not flushed then."""
+        self._card.add(operation)
+        if operation.kind is Kind.FLUSH:
+            for region in self._regions:
+                region.flush()
+            return []
+        if operation.kind is Kind.WRITE and operation.address in self._layout.disk:
+            for region in self._regions:
+                region.add(operation)
+            if not operation.fua:
+                epoch.append(operation)
+        return epoch
+
+    # -- one content -----------------------------------------------------------------------------------------------
+
+    def _judge(
+        self, point: CrashPoint, heard: Heard, card: tuple[bytes, ...], copies: list[bytes], numbers: tuple[int, ...]
+    ) -> tuple[DeviceState, Verdict]:
+        about = self.recording.about
+        environment = _once(self._environments, card, lambda: self._environment(copies))
+        *outside, data_number, slot_a, slot_b = numbers
+        complaints, store = _once(self._data, data_number, lambda: self._look_at_data(point))
+        table = _once(self._tables, tuple(outside), lambda: self._look_at_table(point))
+        slots: dict[Slot, str | None] = {
+            slot: known.get(number)
+            for slot, known, number in zip(SLOTS, self._known_slots, (slot_a, slot_b), strict=True)
+        }
+        boot = next_boot(environment, about.defaults)
+        evidence = Evidence(
+            environment=environment, defaults=about.defaults, slots=slots, partition_complaints=table,
+            data_complaints=complaints, alarms=(), server=heard.record, running=None, faults_fired=True, settled=True,
+            old=about.old, new=about.new, has_flushes=True,
+        )  # fmt: skip
+        verdict = judge_cut(evidence, with_data=True)
+        state = DeviceState(
+            copies=tuple(_says(environment, number) for number in range(len(copies))),
+            boot=boot,
+            slots=(slots["a"], slots["b"]),
+            table=not table,
+            data=not complaints,
+            store=store,
+            told=heard.record.status,
+        )
+        return state, _with_store(verdict, store)
+
+    def _environment(self, copies: list[bytes]) -> Environment:
+        parsed = tuple(parse_copy(one, redundant=len(copies) > 1) for one in copies)
+        return Environment(parsed, choose(parsed), self.recording.about.defaults)
+
+    def _look_at_data(self, point: CrashPoint) -> tuple[tuple[str, ...], UpdateStore | None]:
+        window = self._layout.partition("data")
+        extents = crash_extents(self.recording.log, point, self._layout, within=window)
+        view = DiskView(self.recording.media.base, extents)
+        found = data.examine(view, self._layout, self._keepsakes, PATH)
+        return tuple(found.complaints), read_store(found.files[PATH])
+
+    def _look_at_table(self, point: CrashPoint) -> tuple[str, ...]:
+        extents = crash_extents(self.recording.log, point, self._layout, within=self._layout.disk)
+        return tuple(partitions.complaints(DiskView(self.recording.media.base, extents), self._layout))
+
+    def _slots_known(self, region: Region, slot: Slot) -> dict[int, str]:
+        """The numbers of the slot's contents that are a known image: what it held in the beginning and in the end."""
+        known: dict[int, str] = {}
+        log, images = self.recording.log, self.recording.about.images
+        ghost = Region(self.recording.media.view, log, self._layout, region.window)
+        end = CrashPoint(len(log.operations))
+        for operation in log.operations:
+            if operation.kind is Kind.WRITE:
+                ghost.add(operation)
+            elif operation.kind is Kind.FLUSH:
+                ghost.flush()
+        views = {0: self.recording.media.view}
+        views[ghost.number(log.operations, end)] = DiskView(
+            self.recording.media.base, crash_extents(log, end, self._layout, within=region.window)
+        )
+        for number, view in views.items():
+            name = identify(view, self._layout, slot, images)
+            if name is not None:
+                known[number] = name
+        return known
+
+
+def _once(cache: dict[K, V], key: K, find: Callable[[], V]) -> V:
+    if key not in cache:
+        cache[key] = find()
+    return cache[key]
+
+
+def _says(environment: Environment, number: int) -> str:
+    if number == environment.active:
+        return "active"
+    return "spare" if environment.copies[number].valid else "damaged"
+
+
+def _with_store(verdict: Verdict, store: UpdateStore | None) -> Verdict:
+    """The verdict, with one more rule if the updater has stored something."""
+    if store is None:
+        return verdict
+    whole = any(store.whole)
+    says = "The updater finds a whole record." if whole else "No record in the updater's store is whole."
+    outcome = verdict.outcome if whole else Outcome.VIOLATED
+    return Verdict(outcome, (*verdict.findings, Finding("store", whole, says)), verdict.doubts)
