@@ -26,7 +26,13 @@ class Process:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, stderr: Path, stdout: int | IO[bytes] | None = None, env: Mapping[str, str] = {}
+        self,
+        argv: Sequence[str],
+        *,
+        stderr: Path,
+        stdout: int | IO[bytes] | None = None,
+        stdin: int = subprocess.DEVNULL,
+        env: Mapping[str, str] = {},
     ) -> None:
         full = environment(env)
         if shutil.which(argv[0], path=full["PATH"]) is None:
@@ -37,7 +43,7 @@ class Process:
             # The parent-death signal, without running Python between fork and exec.
             self._child = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *argv],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout if stdout is not None else errors,
                 stderr=errors,
                 env=full,
@@ -52,6 +58,11 @@ class Process:
     def stdout(self) -> IO[bytes]:
         assert self._child.stdout is not None
         return self._child.stdout
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        assert self._child.stdin is not None
+        return self._child.stdin
 
     @property
     def running(self) -> bool:
@@ -94,6 +105,8 @@ class Process:
 
     def _wait(self) -> int:
         status = self._child.wait(GONE_WITHIN)
-        if self._child.stdout:
-            self._child.stdout.close()
+        for pipe in (self._child.stdout, self._child.stdin):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
         return status

@@ -27,14 +27,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; a run prints its own")
     parser.add_argument("--mutant", metavar="NAME", help="run with a planted fault, which the scenario must find")
     parser.add_argument("--keep", action="store_true", help="keep disks and write logs of what held, too")
-    parser.add_argument("--runs", type=_folder, default=Path("runs"), metavar="DIR", help="where run folders go (runs)")
+    parser.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="where run folders go (runs)")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON document at the end; progress goes to stderr"
     )
     parser.set_defaults(perform=_perform)
 
 
-def _folder(text: str) -> Path:
+def folder(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("it must be the name of a folder")
     return Path(text)
@@ -51,7 +51,7 @@ def _perform(options: argparse.Namespace) -> int:
         raise UsageError("Which scenario?", "See 'bootproof run --list'.")
     target = node(options.scenario)
     if options.mutant:
-        _known_mutant(options.mutant)
+        known_mutant(options.mutant)
     return _run(target, options)
 
 
@@ -66,7 +66,7 @@ def _list(as_json: bool) -> int:
     return ExitCode.HELD
 
 
-def _known_mutant(name: str) -> None:
+def known_mutant(name: str) -> None:
     from images.mutants import MUTANTS
 
     if name not in MUTANTS:

@@ -19,26 +19,29 @@ from harness.storage import Kind, Operation, WriteLog, decode, flushes
 from images.layout import Layout
 
 GATE_SECONDS = 0.001  # between looks at the log
+ANSWER_SECONDS = 0.2  # in which the server has taken what had reached it
 REPORT = "report."
 
 
 class HeardWatch:
-    """Looks for the first step after a report: then the server has surely heard it, and nothing that follows."""
+    """Looks for the operations that follow a report: by any of them the server may have heard it.
 
-    def __init__(self, log: WriteLog, layout: Layout) -> None:
-        self.asked: int | None = None  # the position right after the report's own mark
+    `asked` is the position right after the mark of a report that is on its way, None if none is.
+    """
+
+    def __init__(self, log: WriteLog, layout: Layout, asked: int | None) -> None:
+        self.asked = asked
+        self.at_mark = False  # the operation that was found names a step, so the report is no longer on its way
         self._log, self._marks = log, layout.marks
 
     def __call__(self, operation: Operation) -> bool:
-        """Whether this operation is that step."""
-        if operation.kind is not Kind.WRITE or operation.address not in self._marks:
+        """Whether this operation is one of them."""
+        on_strip = operation.kind is Kind.WRITE and operation.address in self._marks
+        mark = decode(self._log.data(operation)) if on_strip else None
+        if mark is not None and mark.name.startswith(REPORT) and self.asked is None:
+            self.asked = operation.index + 1
             return False
-        mark = decode(self._log.data(operation))
-        if mark is None:
-            return False
-        if mark.name.startswith(REPORT):
-            self.asked = self.asked or operation.index + 1
-            return False
+        self.at_mark = mark is not None and not mark.name.startswith(REPORT)
         return self.asked is not None
 
 
@@ -53,6 +56,8 @@ class Recorder:
         if lab.board.on:
             lab.board.log.poll()
             self._began = len(lab.board.log.operations)
+        self._looked = self._began  # how far of the log
+        self._asked: int | None = None  # where a report began that may not have been heard
         self._keep_server(self._began, self._began)
 
     def follow(self) -> None:
@@ -66,30 +71,38 @@ class Recorder:
             self.lab.let_go()
         else:
             self.lab.power_on()
-        start: int | None = self._began
-        while start is not None:
-            start = self._keep_next_report(start, since, deadline)
+        while not self._has_settled(since, deadline):
+            pass
 
-    def _keep_next_report(self, start: int, since: datetime, deadline: Deadline) -> int | None:
-        """Keep the server as it is after the next report; where the log is then, or None once the board has settled."""
+    def _has_settled(self, since: datetime, deadline: Deadline) -> bool:
+        """Follow the board until it has, or until the next operation by which the server may have heard something."""
         lab = self.lab
-        watch = HeardWatch(lab.board.log, lab.board.spec.layout)
-        gate = Gate(watch, lab.board.log, start)
+        watch = HeardWatch(lab.board.log, lab.board.spec.layout, self._asked)
+        gate = Gate(watch, lab.board.log, self._looked)
         lab.relay.hold_when(gate)
         try:
             while not poll(gate, Deadline(LOOK_SECONDS), every=GATE_SECONDS):
                 if lab.has_settled(since):
-                    return None
+                    return True
                 if deadline.expired:
                     raise Inconclusive("The update that was to be recorded did not come to an end.")
             lab.hold()
             assert gate.position is not None
             assert watch.asked is not None
-            self._keep_server(watch.asked, gate.position)
+            self._looked, self._asked = gate.position, watch.asked
+            if self._is_heard() or watch.at_mark:
+                self._keep_server(self._asked, self._looked)
+                self._asked = None
             lab.let_go()
-            return gate.position
+            return False
         finally:
             lab.relay.release()
+
+    def _is_heard(self) -> bool:
+        """Whether the server has heard the report that was on its way; the board is held, and what it sends, too."""
+        before = self._heard[-1].record
+        changed = poll(lambda: self.lab.record() != before, Deadline(ANSWER_SECONDS), every=GATE_SECONDS)
+        return bool(changed)
 
     def finish(self, story: Story) -> Recording:
         """Switch the board off, and describe what was kept.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from harness.explore.card import Card
 from harness.explore.recording import Heard, Recording
@@ -39,7 +39,6 @@ from harness.storage import CrashPoint, DiskView, Kind, Operation, crash_extents
 
 K = TypeVar("K")
 V = TypeVar("V")
-DOWNLOADING: Final = (None, "update-fetch", "update-store")  # states from which the update goes on as if never cut
 
 
 @dataclass(frozen=True)

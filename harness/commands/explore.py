@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bootproof explore`: every moment at which the power could fail during one update."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.output import print_json
+from harness.commands.run import folder
+from harness.errors import UsageError
+from harness.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    from harness.explore.exploration import Exploration
+    from harness.narrator import Narrator
+
+BOOTS = 60
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("explore", help="judge every moment at which the power could fail during an update")
+    parser.add_argument("story", nargs="?", default="managed", metavar="STORY", help="which update (managed)")
+    parser.add_argument("--list", action="store_true", help="name the updates that can be explored")
+    parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; a run prints its own")
+    parser.add_argument("--boots", type=int, default=BOOTS, metavar="N", help=f"how many points to boot ({BOOTS})")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="boards at a time")
+    parser.add_argument("--all-writes", action="store_true", help="examine every write to a slot, too")
+    parser.add_argument("--mutant", metavar="NAME", help="explore images with a planted fault")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with an exploration that was interrupted")
+    parser.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="where run folders go (runs)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end; progress goes to stderr")
+    parser.set_defaults(perform=_perform)
+
+
+def _perform(options: argparse.Namespace) -> int:
+    from harness.commands.output import print_table
+    from harness.explore.stories import STORIES, story
+    from harness.narrator import Narrator
+
+    if options.list:
+        print_table(("update", "what it is"), ((one.name, one.says) for one in STORIES.values()))
+        return ExitCode.HELD
+    if options.boots < 0 or options.jobs < 1:
+        raise UsageError("There must be at least one board at a time, and no fewer than 0 boots.", "See --help.")
+    wanted = story(options.story)
+    narrator = Narrator()
+    began = time.monotonic()
+    exploration = _begun(options, narrator) if options.resume is None else _resumed(options.resume, narrator)
+    violated = _explore(exploration, options, began)
+    report = exploration.report()
+    if options.json:
+        print_json(report)
+    else:
+        narrator.say(f"{wanted.name}: {len(report['violations'])} violations in {report['states_judged']:,} points.")
+        for name in report["violations"]:
+            print(name)
+        print(exploration.folder)
+    if violated or report["violations"]:
+        return ExitCode.VIOLATED
+    return ExitCode.INCONCLUSIVE if report["inconclusive"] else ExitCode.HELD
+
+
+def _begun(options: argparse.Namespace, narrator: Narrator) -> Exploration:
+    """Record the update, and judge every point."""
+    from harness.commands.run import known_mutant
+    from harness.evidence import Events, RunFolder
+    from harness.explore.exploration import Exploration
+    from harness.explore.plan import Plan
+    from harness.explore.record import record
+    from harness.explore.stories import story
+    from harness.lab import Lab
+    from images.catalogue import Catalogue
+    from images.stage import Workshop
+
+    if options.mutant:
+        known_mutant(options.mutant)
+    seed = secrets.randbits(31) if options.seed is None else options.seed
+    run = RunFolder(options.runs, f"explore-{options.story}", seed)
+    narrator.say(f"Recording '{options.story}' with seed {seed}")
+    with (
+        contextlib.closing(Events(run / "events.jsonl", (narrator.hear,))) as events,
+        contextlib.closing(Lab(Catalogue(Workshop(say=narrator.say), options.mutant), run, events, seed)) as lab,
+    ):
+        recording = record(lab, story(options.story), run / "recording")
+    run.drop_bulk()
+    exploration = Exploration(run.path, recording, narrator.say)
+    exploration.judge(Plan(options.boots, seed), everything=options.all_writes)
+    return exploration
+
+
+def _resumed(path: Path, narrator: Narrator) -> Exploration:
+    from harness.explore.exploration import Exploration
+    from harness.explore.recording import Recording
+
+    return Exploration(path.resolve(), Recording(path.resolve() / "recording"), narrator.say)
+
+
+def _explore(exploration: Exploration, options: argparse.Namespace, began: float) -> bool:
+    """Boot what was planned; whether any of it is violated."""
+    violated = False
+    try:
+        for _, result in exploration.boot(exploration.planned(), options.jobs):
+            violated |= result.outcome == "violated"
+    finally:
+        exploration.seconds = time.monotonic() - began
+    return violated

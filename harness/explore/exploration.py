@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One exploration: a recorded update, all its points judged, some of them booted, and what came of it.
+
+The folder holds all of it, so that it can be gone on with, replayed and sent to somebody:
+
+recording/       see harness.explore.recording       boots/        a run folder for each boot
+plan.json        what is to be booted, and why       boots.jsonl   what became of each, as it came
+report.json      the outcome
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from harness.explore.crashid import CrashId
+from harness.explore.forecast import forecast
+from harness.explore.plan import Plan
+from harness.explore.pool import booted
+from harness.explore.recording import Recording
+from harness.explore.revive import Booted, Task
+from harness.explore.space import Space
+from harness.explore.static import DeviceState, Judged, StaticJudge
+from harness.judge import Outcome
+
+# What a start may still mend; all other rules are about what holds at every moment.
+MENDABLE: Final = frozenset({"data", "store"})
+PLAN, BOOTS, REPORT = "plan.json", "boots.jsonl", "report.json"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A point that is booted, and what the static judge thinks of it.
+
+    Attributes:
+        why: class, suspicious or sample.
+        starts, runs: the forecast.
+        violates: the rules that do not hold at the moment itself.
+        points: how many points its class has.
+    """
+
+    crash_id: str
+    task: Task
+    why: str
+    says: str
+    starts: str | None
+    runs: str | None
+    violates: tuple[str, ...]
+    points: int
+
+
+class Exploration:
+    """Works in `folder`, on its recording; tells `say` how it goes."""
+
+    def __init__(self, folder: Path, recording: Recording, say: Callable[[str], None]) -> None:
+        self.folder, self.recording, self.say = folder, recording, say
+        self.seconds = 0.0
+
+    def judge(self, plan: Plan, *, everything: bool = False) -> list[Chosen]:
+        """Judge all points of the space, and choose those that are booted; both are kept."""
+        began = time.monotonic()
+        space = Space(self.recording, everything=everything, seed=plan.seed)
+        count = space.count()
+        examined = f"{count.examined_positions} of {count.positions} positions are examined"
+        self.say(f"There are {count.total:,} crash points; {examined}.")
+        judge = StaticJudge(self.recording)
+        for judged in judge.judge_all(space):
+            plan.add(judged)
+        seconds = time.monotonic() - began
+        pace = f"{plan.judged:,} points judged in {seconds:.0f} s ({plan.judged / seconds:.0f} a second)"
+        self.say(f"{pace}: {len(plan.classes)} classes, {len(plan.suspicious)} points are suspicious.")
+        chosen = self._chosen(plan)
+        self._keep(PLAN, {
+            "states_total": count.total, "states_judged": plan.judged, "contents": judge.contents,
+            "seconds": round(seconds, 2), "chosen": [asdict(one) for one in chosen],
+            "classes": [{"points": one.points, **_described(state)} for state, one in plan.classes.items()],
+        })  # fmt: skip
+        return chosen
+
+    def planned(self) -> list[Chosen]:
+        """What was chosen, as it was kept."""
+        plan = json.loads((self.folder / PLAN).read_text())
+        return [_chosen(one) for one in plan["chosen"]]
+
+    def boot(self, chosen: Sequence[Chosen], workers: int) -> Iterator[tuple[Chosen, Booted]]:
+        """Boot those that have not been booted yet; each result is kept before it is given."""
+        done = self._booted()
+        left = [one for one in chosen if one.crash_id not in done]
+        by_task = {one.task: one for one in left}
+        results = booted([one.task for one in left], workers, self.folder / "workers.log")
+        began = time.monotonic()
+        with (self.folder / BOOTS).open("a", buffering=1) as kept:
+            for number, (task, result) in enumerate(results, 1):
+                one = by_task[task]
+                kept.write(json.dumps({"crash_id": one.crash_id, **result.as_dict()}) + "\n")
+                rest = (time.monotonic() - began) / number * (len(left) - number)
+                self.say(f"{number} of {len(left)} booted, {rest:.0f} s left: {result.outcome}, {one.says}")
+                yield one, result
+
+    def report(self) -> dict[str, Any]:
+        """What came of it, so far; kept, too."""
+        plan = json.loads((self.folder / PLAN).read_text())
+        results = self._booted()
+        chosen = plan["chosen"]
+        at_once = [one["crash_id"] for one in chosen if one["violates"]]
+        later = [name for name, one in results.items() if one["outcome"] == Outcome.VIOLATED.value]
+        unclear = [name for name, one in results.items() if one["outcome"] == Outcome.INCONCLUSIVE.value]
+        right = sum(_as_forecast(one, results[one["crash_id"]]) for one in chosen if one["crash_id"] in results)
+        report = {
+            "states_total": plan["states_total"],
+            "states_judged": plan["states_judged"],
+            "states_booted": len(results),
+            "classes": len(plan["classes"]),
+            "violations": sorted({*at_once, *later}),
+            "inconclusive": len(unclear),
+            "as_forecast": right,
+            "seconds": round(self.seconds, 1),
+        }
+        self._keep(REPORT, report)
+        return report
+
+    def _chosen(self, plan: Plan) -> list[Chosen]:
+        found: dict[str, Chosen] = {}
+        for why, points in (
+            ("class", plan.representatives()),
+            ("suspicious", plan.suspicious[: plan.boots]),
+            ("sample", plan.sample()),
+        ):
+            for judged in points:
+                one = self._choose(why, judged, plan.classes[judged.state].points, len(found) + 1)
+                found.setdefault(one.crash_id, one)
+        return list(found.values())
+
+    def _choose(self, why: str, judged: Judged, points: int, number: int) -> Chosen:
+        about = self.recording.about
+        task = Task(
+            number=number,
+            recording=str(self.recording.folder),
+            point=str(judged.point),
+            heard=about.heard.index(judged.heard),
+            runs=str(self.folder / "boots"),
+            follows=why == "class",
+        )
+        expected = forecast(judged.state, about)
+        return Chosen(
+            crash_id=str(CrashId.of(self.recording, judged.point, judged.heard)),
+            task=task,
+            why=why,
+            says=in_words(judged.state),
+            starts=expected.starts,
+            runs=expected.runs,
+            violates=tuple(one.rule for one in judged.verdict.violations if one.rule not in MENDABLE),
+            points=points,
+        )
+
+    def _booted(self) -> dict[str, dict[str, Any]]:
+        """The results so far, by crash ID."""
+        path = self.folder / BOOTS
+        lines = path.read_text().splitlines() if path.exists() else []
+        return {one["crash_id"]: one for one in map(json.loads, lines)}
+
+    def _keep(self, name: str, document: Any) -> None:
+        (self.folder / name).write_text(json.dumps(document, indent=1) + "\n")
+
+
+def in_words(state: DeviceState) -> str:
+    """What a device in this state would find."""
+    slot = f"slot {state.boot.slot.upper()}" if state.boot.slot else "no slot"
+    trial = " on trial" if state.boot.trial else ""
+    images = ", ".join(f"{name} {image or 'in part'}" for name, image in zip("AB", state.slots, strict=True))
+    update = state.store.state if state.store and state.store.state else "no update"
+    return f"starts {slot}{trial} ({images}), goes on with {update}, the server heard {state.told or 'nothing'}"
+
+
+def _chosen(one: dict[str, Any]) -> Chosen:
+    return Chosen(**{**one, "task": Task(**one["task"]), "violates": tuple(one["violates"])})
+
+
+def _described(state: DeviceState) -> dict[str, Any]:
+    return {"says": in_words(state), **asdict(state)}
+
+
+def _as_forecast(one: dict[str, Any], result: dict[str, Any]) -> bool:
+    return bool(
+        result["outcome"] == Outcome.HELD.value and (one["starts"], one["runs"]) == (result["started"], result["ran"])
+    )

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Booting one crash point: the very disk, the server as it was at that moment, and what becomes of both."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from harness.board import Board
+from harness.board.machine import Media
+from harness.errors import ClaimViolated, GuestFault, Inconclusive
+from harness.evidence import Events, RunFolder
+from harness.evidence.events import Listener
+from harness.explore.recording import KEY, Heard, Recording
+from harness.faults.network import Relay
+from harness.judge import SLOTS, Outcome
+from harness.lab.judged import JudgedRig
+from harness.lab.observe import UP
+from harness.lab.rig import Parts, Timeouts
+from harness.server import Server
+from harness.storage import CrashPoint, crash_extents
+from images.catalogue import Catalogue
+from images.stage import Workshop
+
+FOLLOWING = "c"  # the good version that comes after
+PATIENCE = Timeouts(settle=60.0)  # a board that needs longer is not coming
+
+
+@dataclass(frozen=True)
+class Task:
+    """One crash point to boot, by its `number`.  `follows`: the next good update must succeed, too."""
+
+    number: int
+    recording: str
+    point: str
+    heard: int  # which of the recording's
+    runs: str  # where the run folder goes
+    follows: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Booted:
+    """What became of it.
+
+    Attributes:
+        outcome: held, violated or inconclusive; `says` is the reason in one sentence.
+        started: the image of the slot that came up first, and `ran` of the one that ran in the end (None: unknown).
+        told: the server's last status.
+        seconds: from power-on until the board had settled.
+    """
+
+    point: str
+    heard: int
+    outcome: str
+    says: str
+    started: str | None = None
+    ran: str | None = None
+    told: str | None = None
+    seconds: float = 0.0
+    folder: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class RecordedCatalogue(Catalogue):
+    """What a rig asks of the images, answered from the recording; only a following update needs the images."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(Workshop(), recording.about.planted)
+        self._about = recording.about
+
+    def slot_image(self, version: str) -> tuple[int, str]:
+        known = {image.name: (image.size, image.sha256) for image in self._about.images}
+        return known.get(version) or super().slot_image(version)
+
+    def default_environment(self) -> str:
+        return "".join(f"{name}={value}\n" for name, value in self._about.defaults.items())
+
+
+@contextlib.contextmanager
+def revived(
+    recording: Recording, point: CrashPoint, heard: Heard, folder: RunFolder, *listeners: Listener
+) -> Iterator[JudgedRig]:
+    """A rig with the disk that the cut leaves, and the server of that moment; the board is still off.
+
+    It listens on the port of the recording, so there can be one at a time in a network namespace.
+    """
+
+    def start(_: Catalogue, run: RunFolder, __: int) -> Parts:
+        with contextlib.ExitStack() as undo:
+            server = Server(run.path, state=recording.folder / heard.folder)
+            undo.callback(server.close)
+            relay = Relay(server.port, about.port)
+            undo.callback(relay.close)
+            key = paramiko.ECDSAKey.from_private_key_file(str(recording.folder / KEY))
+            media = Media(recording.media.base, crash_extents(recording.log, point, about.layout))
+            board = Board(recording.board, media, run.path, key)
+            undo.callback(board.close)
+            return Parts(server, relay, board, undo.pop_all())
+
+    about = recording.about
+    with (
+        contextlib.closing(Events(folder / "events.jsonl", listeners)) as events,
+        contextlib.closing(JudgedRig(RecordedCatalogue(recording), folder, events, about.seed, start)) as rig,
+    ):
+        rig.timeouts = PATIENCE
+        rig.version, rig.wanted = about.old, about.new
+        rig.device, rig.deployment = about.device, about.deployment
+        rig.known_images.update({image.name: image for image in about.images})
+        yield rig
+
+
+def boot(task: Task) -> Booted:
+    """Boot one crash point, and say what became of it.
+
+    Raises:
+        HostProblem, HarnessBug: this machine or the harness is at fault.
+    """
+    recording = Recording(Path(task.recording))
+    point, heard = CrashPoint.parse(task.point), recording.about.heard[task.heard]
+    folder = RunFolder(Path(task.runs), f"boot-{task.number}", recording.about.seed)
+    told = Booted(task.point, task.heard, Outcome.HELD.value, "", folder=str(folder.path))
+    with revived(recording, point, heard, folder) as rig:
+        began = time.monotonic()
+        try:
+            rig.power_on()
+            rig.claim("either")
+            told = replace(told, seconds=round(time.monotonic() - began, 2), **_seen(rig))
+            if task.follows:
+                rig.deploy(FOLLOWING)
+                rig.claim("new", did="The next update")
+        except (ClaimViolated, GuestFault) as error:
+            return replace(told, outcome=Outcome.VIOLATED.value, says=error.message, **_seen(rig))
+        except Inconclusive as error:
+            return replace(told, outcome=Outcome.INCONCLUSIVE.value, says=error.message, **_seen(rig))
+    folder.drop_bulk()
+    return told
+
+
+def _seen(rig: JudgedRig) -> Mapping[str, Any]:
+    """What came up, and what the server says."""
+    booted = [SLOTS[int(number) - 1] for number in UP.findall(rig.board.console.text)]
+    held = {slot: name for slot, (name, _) in rig.rows[-1].slots.items()} if rig.rows else {}
+    record = rig.record()
+    return {
+        "started": held.get(booted[0]) if booted else None,
+        "ran": held.get(booted[-1]) if booted else None,
+        "told": record.status if record else None,
+    }
