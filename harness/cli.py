@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.commands import artifact, doctor, explore, images, output, run, server, shell
+from harness.commands import artifact, doctor, explore, images, output, replay, run, server, shell
 from harness.errors import BootproofError, UsageError
 from harness.exitcodes import ExitCode
 from images.errors import ImageError
@@ -41,7 +41,7 @@ def parser() -> Parser:
     )
     made.add_argument("-v", "--verbose", action="store_true", help="show where in the program an error comes from")
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for group in (run, explore, images, shell, doctor, server, artifact):
+    for group in (run, explore, replay, images, shell, doctor, server, artifact):
         group.add(commands)
     return made
 

@@ -18,6 +18,7 @@ from harness.exitcodes import ExitCode
 
 if TYPE_CHECKING:
     from harness.explore.exploration import Exploration
+    from harness.explore.recording import Recording
     from harness.narrator import Narrator
 
 BOOTS = 60
@@ -69,29 +70,37 @@ def _perform(options: argparse.Namespace) -> int:
 def _begun(options: argparse.Namespace, narrator: Narrator) -> Exploration:
     """Record the update, and judge every point."""
     from harness.commands.run import known_mutant
-    from harness.evidence import Events, RunFolder
     from harness.explore.exploration import Exploration
     from harness.explore.plan import Plan
+
+    if options.mutant:
+        known_mutant(options.mutant)
+    seed = secrets.randbits(31) if options.seed is None else options.seed
+    run, recording = recorded(options.story, seed, options.mutant, options.runs, narrator)
+    exploration = Exploration(run, recording, narrator.say)
+    exploration.judge(Plan(options.boots, seed), everything=options.all_writes)
+    return exploration
+
+
+def recorded(name: str, seed: int, planted: str | None, runs: Path, narrator: Narrator) -> tuple[Path, Recording]:
+    """Record an update in a new run folder; returns the folder, and the recording in it."""
+    from harness.evidence import Events, RunFolder
     from harness.explore.record import record
     from harness.explore.stories import story
     from harness.lab import Lab
     from images.catalogue import Catalogue
     from images.stage import Workshop
 
-    if options.mutant:
-        known_mutant(options.mutant)
-    seed = secrets.randbits(31) if options.seed is None else options.seed
-    run = RunFolder(options.runs, f"explore-{options.story}", seed)
-    narrator.say(f"Recording '{options.story}' with seed {seed}")
+    wanted = story(name)
+    run = RunFolder(runs, f"explore-{name}", seed)
+    narrator.say(f"Recording '{name}' with seed {seed}")
     with (
         contextlib.closing(Events(run / "events.jsonl", (narrator.hear,))) as events,
-        contextlib.closing(Lab(Catalogue(Workshop(say=narrator.say), options.mutant), run, events, seed)) as lab,
+        contextlib.closing(Lab(Catalogue(Workshop(say=narrator.say), planted), run, events, seed)) as lab,
     ):
-        recording = record(lab, story(options.story), run / "recording")
+        recording = record(lab, wanted, run / "recording")
     run.drop_bulk()
-    exploration = Exploration(run.path, recording, narrator.say)
-    exploration.judge(Plan(options.boots, seed), everything=options.all_writes)
-    return exploration
+    return run.path, recording
 
 
 def _resumed(path: Path, narrator: Narrator) -> Exploration:

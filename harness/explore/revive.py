@@ -34,7 +34,10 @@ PATIENCE = Timeouts(settle=60.0)  # a board that needs longer is not coming
 
 @dataclass(frozen=True)
 class Task:
-    """One crash point to boot, by its `number`.  `follows`: the next good update must succeed, too."""
+    """One crash point to boot, by its `number`.  `follows`: the next good update must succeed, too.
+
+    `keeps`: disk and log stay in the run folder, whatever becomes of it.
+    """
 
     number: int
     recording: str
@@ -42,6 +45,7 @@ class Task:
     heard: int  # which of the recording's
     runs: str  # where the run folder goes
     follows: bool = False
+    keeps: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -143,7 +147,8 @@ def boot(task: Task) -> Booted:
             return replace(told, outcome=Outcome.VIOLATED.value, says=error.message, **_seen(rig))
         except Inconclusive as error:
             return replace(told, outcome=Outcome.INCONCLUSIVE.value, says=error.message, **_seen(rig))
-    folder.drop_bulk()
+    if not task.keeps:
+        folder.drop_bulk()
     return told
 
 

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bootproof replay`: one crash point again, from its crash ID."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.output import complain, print_json
+from harness.commands.run import folder
+from harness.errors import HostProblem, UsageError
+from harness.exitcodes import ExitCode
+
+if TYPE_CHECKING:
+    from harness.evidence import RunFolder
+    from harness.explore.crashid import CrashId
+    from harness.explore.recording import Heard, Recording
+    from harness.narrator import Narrator
+    from harness.storage import CrashPoint
+
+CODES = {"held": ExitCode.HELD, "violated": ExitCode.VIOLATED}
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("replay", help="boot one crash point again, from its crash ID")
+    parser.add_argument("crash_id", metavar="CRASH-ID", help="as 'bootproof explore' prints it")
+    parser.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="where recordings are (runs)")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--shell", action="store_true", help="sit down at the console of that board")
+    other.add_argument("--image", type=Path, metavar="FILE", help="write the disk, raw, and boot nothing")
+    parser.add_argument("--json", action="store_true", help="print what became of it as one JSON object")
+    parser.set_defaults(perform=_perform)
+
+
+def _perform(options: argparse.Namespace) -> int:
+    from harness.evidence import RunFolder
+    from harness.explore.crashid import CrashId
+    from harness.narrator import Narrator
+
+    crash_id = CrashId.parse(options.crash_id)
+    if options.shell and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("'bootproof replay --shell' needs a terminal.", "Leave out --shell in scripts.")
+    narrator = Narrator()
+    recording = _found(crash_id, options.runs) or _recorded_anew(crash_id, options.runs, narrator)
+    point, heard = crash_id.within(recording)
+    narrator.say(f"Crash point {point}, when the server had heard '{heard.record.status or 'nothing'}'")
+    if options.image:
+        _write(recording, point, options.image)
+        return ExitCode.HELD
+    run = RunFolder(options.runs, "replay", crash_id.seed)
+    if options.shell:
+        return _sit_down(recording, point, heard, run)
+    return _boot(recording, point, heard, run, options)
+
+
+def _found(crash_id: CrashId, runs: Path) -> Recording | None:
+    """The recording that the crash ID names, if it is in one of the run folders."""
+    from harness.explore.recording import ABOUT, Recording
+
+    for about in sorted(runs.glob(f"*/recording/{ABOUT}"), reverse=True):
+        with contextlib.suppress(UsageError):
+            recording = Recording(about.parent)
+            if recording.identity == crash_id.recording:
+                return recording
+    return None
+
+
+def _recorded_anew(crash_id: CrashId, runs: Path, narrator: Narrator) -> Recording:
+    from harness.commands.explore import recorded
+
+    narrator.say(f"Recording {crash_id.recording} is not below {runs}; the same update is recorded anew.")
+    _, recording = recorded(crash_id.story, crash_id.seed, None, runs, narrator)
+    return recording
+
+
+def _write(recording: Recording, point: CrashPoint, file: Path) -> None:
+    from harness.storage import DiskView, crash_extents
+
+    layout = recording.about.layout
+    try:
+        view = DiskView(recording.media.base, crash_extents(recording.log, point, layout))
+        view.write_to(file, 0, layout.size)
+    except OSError as error:
+        raise HostProblem(f"{file} cannot be written: {error.strerror}.", "Name another file.") from error
+    for window in layout.windows:
+        complain(f"{window.name}: {window.size} bytes from byte {window.start}")
+
+
+def _boot(
+    recording: Recording, point: CrashPoint, heard: Heard, run: RunFolder, options: argparse.Namespace
+) -> ExitCode:
+    from harness.explore.pool import booted
+    from harness.explore.revive import Task
+
+    number = recording.about.heard.index(heard)
+    task = Task(1, str(recording.folder), str(point), number, str(run.path), follows=True, keeps=True)
+    ((_, result),) = booted([task], 1, run / "worker.log")
+    if options.json:
+        print_json({"crash_id": options.crash_id, **result.as_dict()})
+    else:
+        print(f"{result.outcome}: {result.says or f'{result.ran} runs, and the next update succeeds.'}")
+        print(result.folder or run.path)
+    return CODES.get(result.outcome, ExitCode.INCONCLUSIVE)
+
+
+def _sit_down(recording: Recording, point: CrashPoint, heard: Heard, run: RunFolder) -> ExitCode:
+    from harness.commands.terminal import LEAVE, bridge
+    from harness.explore.revive import revived
+
+    complain(f"You are at the serial console; {LEAVE} leaves and switches the board off.")
+    with revived(recording, point, heard, run) as rig:
+        rig.power_on()
+        bridge(rig.board.console)
+    complain("The board is off.")
+    return ExitCode.HELD
