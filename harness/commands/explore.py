@@ -114,7 +114,7 @@ def _explore(exploration: Exploration, options: argparse.Namespace, began: float
     """Boot what was planned; whether any of it is violated."""
     violated = False
     try:
-        for _, result in exploration.boot(exploration.planned(), options.jobs):
+        for _, result in exploration.boot(exploration.planned()[: options.boots], options.jobs):
             violated |= result.outcome == "violated"
     finally:
         exploration.seconds = time.monotonic() - began

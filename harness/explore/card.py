@@ -29,7 +29,7 @@ class Card:
         if operation.length and operation.address in self._layout.card:
             self._after = self._log.data(operation)
             if self._after:
-                self._last, self._before = operation, self._read(operation.address, operation.length)
+                self._last, self._before = operation, self._read(operation)
                 self._write(self._copies, operation.address, self._after)
 
     def tears(self) -> list[int]:
@@ -40,7 +40,7 @@ class Card:
         if self._last is None:
             return []
         differing = [at for at, (old, new) in enumerate(zip(self._before, self._after, strict=True)) if old != new]
-        return [0, *(at + 1 for at in differing[:-1])] if differing else []
+        return [at + 1 for at in differing[:-1]]
 
     def copies(self, operations: list[Operation], point: CrashPoint) -> list[bytes]:
         """What the point leaves of each copy; its position is the end of what was added."""
@@ -56,13 +56,13 @@ class Card:
             self._write(found, spoiled[0], FILL_BYTE[FILLS[point.tail]] * spoiled[1])
         return [bytes(one) for one in found]
 
-    def _read(self, address: int, length: int) -> bytes:
-        """What the copies hold there; zeros outside of them."""
-        data = bytearray(length)
+    def _read(self, operation: Operation) -> bytes:
+        """What the copies hold where a write goes; what it writes itself outside of them, which nobody looks at."""
+        data = bytearray(self._after)
         for start, copy in zip(self._starts, self._copies, strict=True):
-            first, end = max(start, address), min(start + len(copy), address + length)
+            first, end = max(start, operation.address), min(start + len(copy), operation.end)
             if first < end:
-                data[first - address : end - address] = copy[first - start : end - start]
+                data[first - operation.address : end - operation.address] = copy[first - start : end - start]
         return bytes(data)
 
     def _write(self, copies: list[bytearray], address: int, data: bytes) -> None:

@@ -115,6 +115,7 @@ class Exploration:
             "states_judged": plan["states_judged"],
             "states_booted": len(results),
             "classes": len(plan["classes"]),
+            "classes_booted": sum(one["why"] == "class" and one["crash_id"] in results for one in chosen),
             "violations": sorted({*at_once, *later}),
             "inconclusive": len(unclear),
             "as_forecast": right,

@@ -50,8 +50,8 @@ class Plan:
             self._sample[place] = judged
 
     def representatives(self) -> list[Judged]:
-        """One of each class."""
-        return [one.chosen for one in self.classes.values()]
+        """One of each class, the suspicious ones first."""
+        return sorted((one.chosen for one in self.classes.values()), key=lambda judged: not judged.suspicious)
 
     def sample(self) -> list[Judged]:
         """So many others that `boots` is reached; none if there are as many classes and suspicious points already."""

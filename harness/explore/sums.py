@@ -91,10 +91,10 @@ class Region:
         """The number of what the point leaves; its position is the end of what was added."""
         kept = [write for write in self._open if write.index not in point.lost]
         spoiled = tail_of(operations, point, self._layout) if point.tail else None
-        if spoiled is not None and spoiled[0] in self.window:
-            byte = FILL_BYTE[FILLS[point.tail or ""]]
-            first = spoiled[0] // SECTOR
-            tail = {sector: term(sector, byte * SECTOR) for sector in range(first, first + spoiled[1] // SECTOR)}
+        if spoiled is not None:
+            start, end = max(spoiled[0], self.window.start), min(sum(spoiled), self.window.end)
+            sector = FILL_BYTE[FILLS[point.tail or ""]] * SECTOR
+            tail = {place: term(place, sector) for place in range(start // SECTOR, end // SECTOR)}
             return self._overlaid(kept, {}, tail)
         torn = {point.tore: (point.torn or 0) // SECTOR} if point.tore is not None else {}
         return self._sum(kept, torn)

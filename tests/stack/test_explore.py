@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An exploration from its beginning to its end: recorded, judged, booted, told, and replayed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.exitcodes import ExitCode
+
+MANY = 10_000
+
+
+def bootproof(*words: str, says: int) -> str:
+    command = [sys.executable, "-m", "harness.cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+    assert done.returncode == says, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def explored(folder: Path, *words: str, boots: int, says: int) -> dict[str, Any]:
+    options = ["--seed", "5", "--boots", str(boots), "--jobs", "1", "--runs", str(folder), "--json"]
+    found: dict[str, Any] = json.loads(bootproof("explore", *words, *options, says=says))
+    return found
+
+
+@pytest.mark.stack
+def test_a_right_update_survives_everything(tmp_path: Path) -> None:
+    report = explored(tmp_path, "managed", boots=3, says=ExitCode.HELD)
+    assert report["states_judged"] >= MANY
+    assert report["states_total"] > report["states_judged"]
+    assert (report["violations"], report["inconclusive"]) == ([], 0)
+    assert (report["states_booted"], report["classes_booted"], report["as_forecast"]) == (3, 3, 3)
+    folder = next(tmp_path.glob("*-explore-managed-*"))
+    again = json.loads(bootproof("explore", "--resume", str(folder), "--boots", "3", "--json", says=ExitCode.HELD))
+    assert again["states_booted"] == 3, "what was booted is not booted again"
+    crash_id = json.loads((folder / "plan.json").read_text())["chosen"][0]["crash_id"]
+    replayed = json.loads(bootproof("replay", crash_id, "--runs", str(tmp_path), "--json", says=ExitCode.HELD))
+    assert replayed["outcome"] == "held"
+
+
+@pytest.mark.stack
+def test_a_planted_fault_is_found_without_booting(tmp_path: Path) -> None:
+    report = explored(tmp_path, "managed", "--mutant", "two-step-flip", boots=0, says=ExitCode.VIOLATED)
+    assert report["violations"]
+    assert report["states_booted"] == 0
+    plan = json.loads(next(tmp_path.glob("*/plan.json")).read_text())
+    assert {rule for one in plan["chosen"] for rule in one["violates"]} == {"commit"}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bootproof explore` and `bootproof replay`, called rightly and wrongly, without a board."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.exitcodes import ExitCode
+from harness.explore.crashid import CrashId
+from harness.explore.stories import STORIES
+from harness.storage import CrashPoint
+from tests.unit.small_recording import LAYOUT, image, make
+
+
+def test_the_updates_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explore", "--list"]) == ExitCode.HELD
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in STORIES)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["explore", "manged"], "There is no update 'manged' to explore."),
+        (["explore", "--jobs", "0"], "There must be at least one board at a time"),
+        (["explore", "--boots", "-1"], "There must be at least one board at a time"),
+        (["explore", "--mutant", "none"], "There is no mutant 'none'."),
+        (["explore", "--resume", "nowhere"], "holds no recording"),
+        (["replay", "nonsense"], "'nonsense' is no crash ID such as"),
+        (["replay", "managed-1-000000@begin+0", "--shell"], "needs a terminal"),
+    ],
+)
+def test_wrong_calls(words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--runs", str(tmp_path)]) == ExitCode.USAGE
+    assert says in capsys.readouterr().err
+
+
+def test_the_disk_of_a_crash_point_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "explored").mkdir()
+    recording = make(tmp_path / "explored" / "recording")
+    heard = recording.about.heard
+    crash_id = CrashId.of(recording, CrashPoint(2, frozenset({1})), heard[0])
+    whole = CrashId.of(recording, CrashPoint(recording.about.ended), heard[1])
+    slot = LAYOUT.partition("rootfs-b")
+    for one, content in ((crash_id, bytes(slot.size)), (whole, image(b"b"))):
+        file = tmp_path / "disk.img"
+        assert main(["replay", str(one), "--image", str(file), "--runs", str(tmp_path)]) == ExitCode.HELD
+        assert file.stat().st_size == LAYOUT.size
+        assert file.read_bytes()[slot.start : slot.end] == content
+    assert "card: 1048576 bytes from byte 0" in capsys.readouterr().err
+
+
+def test_a_disk_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "explored").mkdir()
+    recording = make(tmp_path / "explored" / "recording")
+    crash_id = str(CrashId.of(recording, CrashPoint(1), recording.about.heard[0]))
+    words = ["replay", crash_id, "--image", str(tmp_path / "none" / "disk.img"), "--runs", str(tmp_path)]
+    assert main(words) == ExitCode.HOST
+    assert "disk.img cannot be written" in capsys.readouterr().err

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The static judge against the disks themselves, and on updates that are wrong in a known way."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from harness.explore.crashid import CrashId
+from harness.explore.exploration import Exploration, in_words
+from harness.explore.forecast import forecast
+from harness.explore.plan import Plan
+from harness.explore.recording import Recording
+from harness.explore.space import Space
+from harness.explore.static import Judged, StaticJudge
+from harness.judge import SLOTS, identify, next_boot, partitions, read_environment
+from harness.storage import DiskView, crash_extents
+from tests.unit.small_recording import make
+
+
+def judged(recording: Recording) -> list[Judged]:
+    return list(StaticJudge(recording).judge_all(Space(recording)))
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return make(tmp_path_factory.mktemp("small") / "recording")
+
+
+@pytest.fixture(scope="module")
+def states(recording: Recording) -> list[Judged]:
+    return judged(recording)
+
+
+def test_each_state_is_what_its_disk_holds(recording: Recording, states: list[Judged]) -> None:
+    about = recording.about
+    for one in random.Random(1).sample(states, 60):
+        disk = DiskView(recording.media.base, crash_extents(recording.log, one.point, about.layout))
+        boot = next_boot(read_environment(disk, about.layout, about.defaults), about.defaults)
+        assert one.state.boot == boot
+        assert one.state.slots == tuple(identify(disk, about.layout, slot, about.images) for slot in SLOTS)
+        assert one.state.table == (not partitions.complaints(disk, about.layout))
+
+
+def test_a_right_update_is_right_at_every_point(states: list[Judged]) -> None:
+    assert len(states) > 500
+    assert [str(one.point) for one in states if one.suspicious] == []
+    assert {one.state.boots for one in states} == {"a", "b"}
+    assert {one.state.slots[1] for one in states} == {None, "b"}
+    assert {one.state.store.state for one in states if one.state.store} == {"update-store", "update-install"}
+
+
+def test_points_come_in_order_and_each_once(states: list[Judged]) -> None:
+    assert [one.point.position for one in states] == sorted(one.point.position for one in states)
+    assert len({(one.point, one.heard) for one in states}) == len(states)
+
+
+def test_while_a_report_is_on_its_way_both_may_be(states: list[Judged]) -> None:
+    both = {one.point.position for one in states if one.heard.position > one.point.position}
+    assert both == {37}
+    assert {one.state.told for one in states if one.point.position == 37} == {"downloading", "installing"}
+
+
+@pytest.mark.parametrize(("fault", "rule"), [({"flushes": False}, "slot"), ({"trial": False}, "commit")])
+def test_a_wrong_update_is_found(tmp_path: Path, fault: dict[str, bool], rule: str) -> None:
+    found = judged(make(tmp_path / "recording", **fault))
+    rules = {finding.rule for one in found for finding in one.verdict.violations}
+    assert rules == {rule}
+    assert 0 < sum(one.suspicious for one in found) < len(found)
+
+
+def test_the_same_content_is_judged_once(recording: Recording) -> None:
+    judge = StaticJudge(recording)
+    count = sum(1 for _ in judge.judge_all(Space(recording)))
+    assert judge.contents < count
+
+
+def test_what_is_expected_of_a_state(recording: Recording, states: list[Judged]) -> None:
+    told = {(one.state.store.state, forecast(one.state, recording.about).starts) for one in states if one.state.store}
+    assert told == {("update-store", "a"), ("update-install", "a"), ("update-install", "b")}
+    assert {forecast(one.state, recording.about).runs for one in states} == {"a"}, "this story never told success"
+
+
+def test_every_point_has_an_id_of_its_own(recording: Recording, states: list[Judged]) -> None:
+    ids = [CrashId.of(recording, one.point, one.heard) for one in states]
+    assert len({str(one) for one in ids}) == len(ids)
+    for one, state in zip(ids, states, strict=True):
+        assert CrashId.parse(str(one)) == one
+        assert one.within(recording) == (state.point, state.heard)
+
+
+def test_a_plan_has_one_of_each_class_and_a_sample(states: list[Judged]) -> None:
+    plan = Plan(boots=40, seed=3)
+    for one in states:
+        plan.add(one)
+    assert {one.state for one in plan.representatives()} == {one.state for one in states}
+    assert sum(one.points for one in plan.classes.values()) == plan.judged == len(states)
+    sample = plan.sample()
+    assert len(sample) == 40 - len(plan.classes)
+    assert not set(sample) & set(plan.representatives())
+    again = Plan(boots=40, seed=3)
+    for one in states:
+        again.add(one)
+    assert again.sample() == sample
+
+
+def test_an_exploration_keeps_its_plan(tmp_path: Path) -> None:
+    said: list[str] = []
+    recording = make(tmp_path / "recording", trial=False)
+    exploration = Exploration(tmp_path, recording, said.append)
+    chosen = exploration.judge(Plan(boots=5))
+    assert exploration.planned() == chosen
+    assert {rule for one in chosen for rule in one.violates} == {"commit"}
+    report = exploration.report()
+    assert report["states_booted"] == report["inconclusive"] == 0
+    assert report["violations"] == sorted(one.crash_id for one in chosen if one.violates)
+    assert report["states_total"] > report["states_judged"] > 500
+    assert "points are suspicious" in said[-1]
+
+
+def test_a_state_in_words(states: list[Judged]) -> None:
+    words = {in_words(one.state) for one in states}
+    assert "starts slot B on trial (A a, B b), goes on with update-install, the server heard installing" in words
