@@ -281,3 +281,17 @@ def test_a_layout_is_a_value() -> None:
     again = Layout(LAYOUT.card, LAYOUT.disk, LAYOUT.marks, LAYOUT.partitions, LAYOUT.env_offsets, LAYOUT.env_size)
     assert again == LAYOUT
     assert hash(again) == hash(LAYOUT)
+
+
+def test_a_data_partition_whose_superblock_was_torn_is_whole(tmp_path: Path) -> None:
+    """Its two sectors may be of different times after a power cut; no checksum may make that fatal (ADR 12)."""
+    image = tmp_path / "data.img"
+    provision({"file": (b"content", 0o644)}, image, size=16 * MIB)
+    before = image.read_bytes()
+    run(["debugfs", "-w", "-R", "set_super_value mnt_count 7", image])
+    after = image.read_bytes()
+    second_sector = 1024 + 512
+    assert before[1024:second_sector] != after[1024:second_sector]
+    image.write_bytes(after[:second_sector] + before[second_sector:])
+    assert ext4.complaints(image) == []
+    assert ext4.read(image, "/file") == b"content"
