@@ -2,7 +2,8 @@
 """U-Boot's redundant environment, read as U-Boot reads it.
 
 Owns the format of a copy and the choice between copies.  Refuses to repair, to merge copies, or to fill up a valid
-copy from the compiled default: U-Boot does none of that either.
+copy from the compiled default: U-Boot does none of that either.  It believes nothing of a copy that it cannot import,
+though, and takes the compiled default instead.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ Slot = Literal["a", "b"]
 SLOTS: tuple[Slot, ...] = ("a", "b")
 CRC_BYTES = 4
 BLANKS = b" \t"
+SHELL_BLANKS = " \t\n"
+DIGITS = "0123456789abcdef"
+LONG, INT = 1 << 64, 1 << 32  # what U-Boot keeps a number in wraps there
 SLOT_OF_PARTITION: dict[str, Slot] = {"1": "a", "2": "b"}
 NO_VARIABLES: Mapping[str, str] = {}
 
@@ -28,12 +32,14 @@ NO_VARIABLES: Mapping[str, str] = {}
 class EnvironmentCopy:
     """One copy; without a matching checksum there are no variables.
 
-    The flag is outside the checksum, so that it stands for itself even in a valid copy.
+    The flag is outside the checksum, so that it stands for itself even in a valid copy.  A valid copy may still be
+    `refused` when U-Boot imports it; it has no variables then, and no other copy is looked at.
     """
 
     valid: bool
     flag: int
     variables: Mapping[str, str] = field(default_factory=dict)
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,9 @@ class Environment:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        return self.defaults if self.active is None else self.copies[self.active].variables
+        if self.active is None or self.copies[self.active].refused:
+            return self.defaults
+        return self.copies[self.active].variables
 
     @property
     def slot(self) -> Slot | None:
@@ -62,7 +70,7 @@ class Environment:
 
     @property
     def upgrade_available(self) -> bool:
-        return number(self.variables, "upgrade_available") != 0
+        return number(self.variables, "upgrade_available") % INT != 0
 
     @property
     def bootcount(self) -> int:
@@ -74,14 +82,21 @@ class Environment:
 
 
 def slot_named(partition: str | None) -> Slot | None:
-    """The slot on the partition of this (decimal) number."""
-    return None if partition is None else SLOT_OF_PARTITION.get(partition)
+    """The slot on the partition of this (decimal) number; blanks after it are lost in U-Boot's scripts."""
+    return None if partition is None else SLOT_OF_PARTITION.get(partition.rstrip(SHELL_BLANKS))
 
 
 def number(variables: Mapping[str, str], name: str) -> int:
-    """A variable as U-Boot reads a number: the leading decimal digits, 0 if there are none."""
-    found = re.match(r"[0-9]+", variables.get(name, ""))
-    return int(found.group()) if found else 0
+    """A variable as U-Boot reads a number: the leading digits (hexadecimal ones after 0x), 0 if there are none."""
+    text = variables.get(name, "")
+    base, digits = (16, text[2:]) if text[:2].lower() == "0x" else (10, text)
+    value = 0
+    for digit in digits:
+        worth = DIGITS.find(digit.lower())
+        if not 0 <= worth < base:
+            break
+        value = (value * base + worth) % LONG
+    return value
 
 
 def read_environment(medium: Medium, layout: Layout, defaults: Mapping[str, str] = NO_VARIABLES) -> Environment:
@@ -103,7 +118,8 @@ def parse_copy(data: bytes, *, redundant: bool = True) -> EnvironmentCopy:
     area = data[header:]
     if zlib.crc32(area) != int.from_bytes(data[:CRC_BYTES], "little"):
         return EnvironmentCopy(False, flag)
-    return EnvironmentCopy(True, flag, _variables(area))
+    variables = _variables(area)
+    return EnvironmentCopy(True, flag, variables or {}, refused=variables is None)
 
 
 def choose(copies: Sequence[EnvironmentCopy]) -> int | None:
@@ -148,10 +164,10 @@ def parse_text(text: str) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
-def _variables(area: bytes) -> dict[str, str]:
+def _variables(area: bytes) -> dict[str, str] | None:
     """The variables up to the first empty entry; the last of several of a name counts, an empty value removes it.
 
-    An entry without a name makes U-Boot refuse the whole import, so nothing of it is believed.
+    An entry with a value but without a name makes U-Boot refuse the whole import: None.
     """
     found: dict[str, str] = {}
     for raw in area.partition(b"\0\0")[0].split(b"\0"):
@@ -162,7 +178,7 @@ def _variables(area: bytes) -> dict[str, str]:
         if not value:
             found.pop(_text(name), None)
         elif not name:
-            return {}
+            return None
         else:
             found[_text(name)] = _text(re.sub(rb"\\(.)", rb"\1", value, flags=re.DOTALL))
     return found

@@ -162,10 +162,51 @@ def test_without_a_valid_copy_the_compiled_default_speaks() -> None:
     assert Environment((broken, broken), None, {"mender_boot_part": "3"}).slot is None
 
 
-@pytest.mark.parametrize(("text", "value"), [("12", 12), ("1x", 1), ("x", 0), ("-1", 0), ("0x10", 0), ("²", 0)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12", 12),
+        ("010", 10),
+        ("1x", 1),
+        ("x", 0),
+        ("-1", 0),
+        (" 1", 0),
+        ("²", 0),
+        ("0x10", 16),
+        ("0XfFg", 255),
+        ("0x", 0),
+        ("x10", 0),
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551617", 1),
+        ("0" * 5000 + "7", 7),
+    ],
+)
 def test_numbers_are_leading_digits(text: str, value: int) -> None:
     assert number({"n": text}, "n") == value
     assert number({}, "n") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "available"), [("1", True), ("2", True), ("0", False), ("4294967296", False), ("4294967297", True)]
+)
+def test_whether_an_update_is_on_trial_is_kept_in_32_bits(text: str, available: bool) -> None:
+    env = Environment((EnvironmentCopy(True, 1, {"upgrade_available": text}),), 0)
+
+    assert env.upgrade_available == available
+
+
+@pytest.mark.parametrize(("part", "slot"), [("1", "a"), ("2 \t\n", "b"), (" 1", None), ("01", None), ("3", None)])
+def test_a_slot_is_the_number_of_its_partition(part: str, slot: str | None) -> None:
+    assert Environment((EnvironmentCopy(True, 1, {"mender_boot_part": part}),), 0).slot == slot
+
+
+def test_what_cannot_be_imported_leaves_the_compiled_default() -> None:
+    """Not the other copy, although that one is whole."""
+    copies = parse_copy(copy_of(b"mender_boot_part=2\0\0", 1)), parse_copy(copy_of(b"mender_boot_part=2\0=3\0\0", 2))
+    env = Environment(copies, choose(copies), {"mender_boot_part": "1"})
+
+    assert [copy.refused for copy in copies] == [False, True]
+    assert (env.active, env.slot) == (1, "a")
 
 
 def test_the_compiled_default_is_read_from_its_source() -> None:
