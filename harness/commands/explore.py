@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.output import print_json
+from harness.commands.output import complain, print_json
 from harness.commands.run import folder
 from harness.errors import UsageError
 from harness.exitcodes import ExitCode
@@ -41,6 +41,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _perform(options: argparse.Namespace) -> int:
     from harness.commands.output import print_table
+    from harness.explore.archive import pack
     from harness.explore.stories import STORIES, story
     from harness.narrator import Narrator
 
@@ -49,16 +50,18 @@ def _perform(options: argparse.Namespace) -> int:
         return ExitCode.HELD
     if options.boots < 0 or options.jobs < 1:
         raise UsageError("There must be at least one board at a time, and no fewer than 0 boots.", "See --help.")
-    wanted = story(options.story)
+    story(options.story)
     narrator = Narrator()
     began = time.monotonic()
-    exploration = _begun(options, narrator) if options.resume is None else _resumed(options.resume, narrator)
+    exploration = _begun(options, narrator) if options.resume is None else _resumed(options, narrator)
     violated = _explore(exploration, options, began)
     report = exploration.report()
+    pack(exploration.recording)
     if options.json:
         print_json(report)
     else:
-        narrator.say(f"{wanted.name}: {len(report['violations'])} violations in {report['states_judged']:,} points.")
+        name = exploration.recording.about.story
+        narrator.say(f"{name}: {len(report['violations'])} violations in {report['states_judged']:,} points.")
         for name in report["violations"]:
             print(name)
         print(exploration.folder)
@@ -71,14 +74,19 @@ def _begun(options: argparse.Namespace, narrator: Narrator) -> Exploration:
     """Record the update, and judge every point."""
     from harness.commands.run import known_mutant
     from harness.explore.exploration import Exploration
-    from harness.explore.plan import Plan
 
     if options.mutant:
         known_mutant(options.mutant)
     seed = secrets.randbits(31) if options.seed is None else options.seed
     run, recording = recorded(options.story, seed, options.mutant, options.runs, narrator)
     exploration = Exploration(run, recording, narrator.say)
-    exploration.judge(Plan(options.boots, seed), everything=options.all_writes)
+    return _judged(exploration, options)
+
+
+def _judged(exploration: Exploration, options: argparse.Namespace) -> Exploration:
+    from harness.explore.plan import Plan
+
+    exploration.judge(Plan(options.boots, exploration.recording.about.seed), everything=options.all_writes)
     return exploration
 
 
@@ -103,11 +111,14 @@ def recorded(name: str, seed: int, planted: str | None, runs: Path, narrator: Na
     return run.path, recording
 
 
-def _resumed(path: Path, narrator: Narrator) -> Exploration:
+def _resumed(options: argparse.Namespace, narrator: Narrator) -> Exploration:
+    """Go on where an exploration was interrupted: in judging, which is done anew, or in booting."""
+    from harness.explore.archive import found
     from harness.explore.exploration import Exploration
-    from harness.explore.recording import Recording
 
-    return Exploration(path.resolve(), Recording(path.resolve() / "recording"), narrator.say)
+    path = options.resume.resolve()
+    exploration = Exploration(path, found(path), narrator.say)
+    return exploration if exploration.is_planned else _judged(exploration, options)
 
 
 def _explore(exploration: Exploration, options: argparse.Namespace, began: float) -> bool:
@@ -116,6 +127,9 @@ def _explore(exploration: Exploration, options: argparse.Namespace, began: float
     try:
         for _, result in exploration.boot(exploration.planned()[: options.boots], options.jobs):
             violated |= result.outcome == "violated"
+    except KeyboardInterrupt:
+        complain(f"What is done is kept; go on with: bootproof explore --resume {exploration.folder}")
+        raise
     finally:
         exploration.seconds = time.monotonic() - began
     return violated

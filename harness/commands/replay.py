@@ -58,8 +58,11 @@ def _perform(options: argparse.Namespace) -> int:
 
 def _found(crash_id: CrashId, runs: Path) -> Recording | None:
     """The recording that the crash ID names, if it is in one of the run folders."""
+    from harness.explore.archive import packed_name, unpack
     from harness.explore.recording import ABOUT, Recording
 
+    for packed in runs.glob(f"*/{packed_name(crash_id.recording)}"):
+        return unpack(packed)
     for about in sorted(runs.glob(f"*/recording/{ABOUT}"), reverse=True):
         with contextlib.suppress(UsageError):
             recording = Recording(about.parent)

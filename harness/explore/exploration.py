@@ -3,8 +3,10 @@
 
 The folder holds all of it, so that it can be gone on with, replayed and sent to somebody:
 
-recording/       see harness.explore.recording       boots/        a run folder for each boot
-plan.json        what is to be booted, and why       boots.jsonl   what became of each, as it came
+recording/       see harness.explore.recording; in the end one file, recording-*.tar.zst (harness.explore.archive)
+boots/           a run folder for each boot
+plan.json        what is to be booted, and why
+boots.jsonl      what became of each, as it came
 report.json      the outcome
 """
 
@@ -80,6 +82,11 @@ class Exploration:
             "classes": [{"points": one.points, **_described(state)} for state, one in plan.classes.items()],
         })  # fmt: skip
         return chosen
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether all points have been judged."""
+        return (self.folder / PLAN).exists()
 
     def planned(self) -> list[Chosen]:
         """What was chosen, as it was kept."""
@@ -165,7 +172,10 @@ class Exploration:
         return {one["crash_id"]: one for one in map(json.loads, lines)}
 
     def _keep(self, name: str, document: Any) -> None:
-        (self.folder / name).write_text(json.dumps(document, indent=1) + "\n")
+        """Whole or not at all, in case somebody interrupts."""
+        beside = self.folder / f"{name}.new"
+        beside.write_text(json.dumps(document, indent=1) + "\n")
+        beside.replace(self.folder / name)
 
 
 def in_words(state: DeviceState) -> str:

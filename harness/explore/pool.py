@@ -41,7 +41,8 @@ class Worker:
         return Booted(**json.loads(line))
 
     def close(self) -> None:
-        self._process.kill()
+        """Leave nothing behind, also of a board that is being booted."""
+        self._process.terminate()
 
 
 def booted(tasks: Sequence[Task], workers: int, errors: Path) -> Iterator[Result]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import signal
 import socket
 import struct
 import sys
@@ -26,7 +27,8 @@ COMMAND: Final = ("unshare", "--map-root-user", "--net", "--", sys.executable, "
 
 
 def main() -> None:
-    """Until standard input ends."""
+    """Until standard input ends, or somebody asks it to end: then the board and its server are put away first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     _loopback_up()
     answers = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
