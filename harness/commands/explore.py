@@ -62,8 +62,12 @@ def _perform(options: argparse.Namespace) -> int:
     else:
         name = exploration.recording.about.story
         narrator.say(f"{name}: {len(report['violations'])} violations in {report['states_judged']:,} points.")
+        explained = {one["crash_id"]: one for one in exploration.violations()}
         for name in report["violations"]:
             print(name)
+            if name in explained:
+                print(f"  {explained[name]['says']}", f"  At the least: {explained[name]['least']}", sep="\n")
+                print(*(f"  {line}" for line in explained[name]["words"]), sep="\n")
         print(exploration.folder)
     if violated or report["violations"]:
         return ExitCode.VIOLATED

@@ -21,12 +21,14 @@ from typing import Any, Final
 
 from harness.explore.crashid import CrashId
 from harness.explore.forecast import forecast
+from harness.explore.minimal import minimal
 from harness.explore.plan import Plan
 from harness.explore.pool import booted
 from harness.explore.recording import Recording
 from harness.explore.revive import Booted, Task
 from harness.explore.space import Space
 from harness.explore.static import DeviceState, Judged, StaticJudge
+from harness.explore.words import Words
 from harness.judge import Outcome
 
 # What a start may still mend; all other rules are about what holds at every moment.
@@ -76,9 +78,10 @@ class Exploration:
         pace = f"{plan.judged:,} points judged in {seconds:.0f} s ({plan.judged / seconds:.0f} a second)"
         self.say(f"{pace}: {len(plan.classes)} classes, {len(plan.suspicious)} points are suspicious.")
         chosen = self._chosen(plan)
+        violations = self._explained([one for one in plan.representatives() if _violates(one)])
         self._keep(PLAN, {
             "states_total": count.total, "states_judged": plan.judged, "contents": judge.contents,
-            "seconds": round(seconds, 2), "chosen": [asdict(one) for one in chosen],
+            "seconds": round(seconds, 2), "chosen": [asdict(one) for one in chosen], "violations": violations,
             "classes": [{"points": one.points, **_described(state)} for state, one in plan.classes.items()],
         })  # fmt: skip
         return chosen
@@ -107,6 +110,11 @@ class Exploration:
                 rest = (time.monotonic() - began) / number * (len(left) - number)
                 self.say(f"{number} of {len(left)} booted, {rest:.0f} s left: {result.outcome}, {one.says}")
                 yield one, result
+
+    def violations(self) -> list[dict[str, Any]]:
+        """What is violated at the moment itself, one point of each class, as it was kept."""
+        found: list[dict[str, Any]] = json.loads((self.folder / PLAN).read_text())["violations"]
+        return found
 
     def report(self) -> dict[str, Any]:
         """What came of it, so far; kept, too."""
@@ -143,6 +151,23 @@ class Exploration:
                 found.setdefault(one.crash_id, one)
         return list(found.values())
 
+    def _explained(self, violated: Sequence[Judged]) -> list[dict[str, Any]]:
+        """For one point of each class that is violated at the moment itself: the least that still is, in words."""
+        judge, words = StaticJudge(self.recording), Words(self.recording)
+        explained = []
+        for one in sorted(violated, key=lambda judged: judged.point.position):
+            least = minimal(judge, one.point, one.heard)
+            explained.append(
+                {
+                    "crash_id": str(CrashId.of(self.recording, one.point, one.heard)),
+                    "rules": _violates(one),
+                    "says": one.verdict.sentence,
+                    "least": str(CrashId.of(self.recording, least, one.heard)),
+                    "words": words.of(least),
+                }
+            )
+        return explained
+
     def _choose(self, why: str, judged: Judged, points: int, number: int) -> Chosen:
         about = self.recording.about
         task = Task(
@@ -161,7 +186,7 @@ class Exploration:
             says=in_words(judged.state),
             starts=expected.starts,
             runs=expected.runs,
-            violates=tuple(one.rule for one in judged.verdict.violations if one.rule not in MENDABLE),
+            violates=_violates(judged),
             points=points,
         )
 
@@ -185,6 +210,11 @@ def in_words(state: DeviceState) -> str:
     images = ", ".join(f"{name} {image or 'in part'}" for name, image in zip("AB", state.slots, strict=True))
     update = state.store.state if state.store and state.store.state else "no update"
     return f"starts {slot}{trial} ({images}), goes on with {update}, the server heard {state.told or 'nothing'}"
+
+
+def _violates(judged: Judged) -> tuple[str, ...]:
+    """The rules that do not hold at the moment itself, whatever a start might mend."""
+    return tuple(one.rule for one in judged.verdict.violations if one.rule not in MENDABLE)
 
 
 def _chosen(one: dict[str, Any]) -> Chosen:

@@ -86,6 +86,8 @@ class StaticJudge:
         self.recording = recording
         about, base = recording.about, recording.media.view
         self._layout = about.layout
+        self._reached = 0
+        self._epoch: list[Operation] = []  # the writes that are not flushed
         self._card = Card(base, recording.log, about.layout)
         places = (*about.layout.outside, *map(about.layout.partition, ("data", *(f"rootfs-{slot}" for slot in SLOTS))))
         self._regions = [Region(base, recording.log, about.layout, place) for place in places]
@@ -104,17 +106,17 @@ class StaticJudge:
 
     def judge_all(self, space: Space) -> Iterator[Judged]:
         """Every point of the space, with everything that the server may have heard by then."""
-        wanted, following = iter(space.positions), None
-        following = next(wanted, None)
-        epoch: list[Operation] = []
-        for operation in [*self.recording.operations, None]:
-            position = operation.index if operation else len(self.recording.operations)
-            if position == following:
-                yield from self._judge_position(space, position, epoch)
-                following = next(wanted, None)
-            if operation is None or following is None:
-                return
-            epoch = self._add(operation, epoch)
+        for position in space.positions:
+            self.go_to(position)
+            for point in space.points(position, self._epoch, self._card):
+                for heard in self.recording.heard_at(position):
+                    yield self.judge(point, heard)
+
+    def go_to(self, position: int) -> None:
+        """Reach a position; what lies behind cannot be judged any more."""
+        for operation in self.recording.operations[self._reached : position]:
+            self._add(operation)
+        self._reached = max(self._reached, position)
 
     def judge(self, point: CrashPoint, heard: Heard) -> Judged:
         """One point, whose position is the one that has been reached."""
@@ -127,24 +129,18 @@ class StaticJudge:
             self._verdicts[key] = self._judge(point, heard, card, copies, numbers)
         return Judged(point, heard, *self._verdicts[key])
 
-    def _judge_position(self, space: Space, position: int, epoch: list[Operation]) -> Iterator[Judged]:
-        for point in space.points(position, epoch, self._card):
-            for heard in self.recording.heard_at(position):
-                yield self.judge(point, heard)
-
-    def _add(self, operation: Operation, epoch: list[Operation]) -> list[Operation]:
-        """Go one operation on; returns the writes that are not flushed then."""
+    def _add(self, operation: Operation) -> None:
+        """Go one operation on."""
         self._card.add(operation)
         if operation.kind is Kind.FLUSH:
             for region in self._regions:
                 region.flush()
-            return []
-        if operation.kind is Kind.WRITE and operation.address in self._layout.disk:
+            self._epoch = []
+        elif operation.kind is Kind.WRITE and operation.address in self._layout.disk:
             for region in self._regions:
                 region.add(operation)
             if not operation.fua:
-                epoch.append(operation)
-        return epoch
+                self._epoch.append(operation)
 
     # -- one content -----------------------------------------------------------------------------------------------
 
