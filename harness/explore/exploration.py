@@ -7,6 +7,7 @@ recording/       see harness.explore.recording; in the end one file, recording-*
 boots/           a run folder for each boot
 plan.json        what is to be booted, and why
 boots.jsonl      what became of each, as it came
+update.svg       the picture: what a cut after each write leads to
 report.json      the outcome
 """
 
@@ -22,6 +23,7 @@ from typing import Any, Final
 from harness.explore.crashid import CrashId
 from harness.explore.forecast import forecast
 from harness.explore.minimal import minimal
+from harness.explore.picture import draw
 from harness.explore.plan import Plan
 from harness.explore.pool import booted
 from harness.explore.recording import Recording
@@ -33,7 +35,7 @@ from harness.judge import Outcome
 
 # What a start may still mend; all other rules are about what holds at every moment.
 MENDABLE: Final = frozenset({"data", "store"})
-PLAN, BOOTS, REPORT = "plan.json", "boots.jsonl", "report.json"
+PLAN, BOOTS, REPORT, PICTURE = "plan.json", "boots.jsonl", "report.json", "update.svg"
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,15 @@ class Exploration:
         examined = f"{count.examined_positions} of {count.positions} positions are examined"
         self.say(f"There are {count.total:,} crash points; {examined}.")
         judge = StaticJudge(self.recording)
+        outcomes: dict[int, set[str]] = {}
         for judged in judge.judge_all(space):
             plan.add(judged)
+            outcomes.setdefault(judged.point.position, set()).add(self._outcome(judged))
         seconds = time.monotonic() - began
         pace = f"{plan.judged:,} points judged in {seconds:.0f} s ({plan.judged / seconds:.0f} a second)"
         self.say(f"{pace}: {len(plan.classes)} classes, {len(plan.suspicious)} points are suspicious.")
         chosen = self._chosen(plan)
+        self._draw({position: _together(found) for position, found in outcomes.items()}, plan)
         violations = self._explained([one for one in plan.representatives() if _violates(one)])
         self._keep(PLAN, {
             "states_total": count.total, "states_judged": plan.judged, "contents": judge.contents,
@@ -151,6 +156,18 @@ class Exploration:
                 found.setdefault(one.crash_id, one)
         return list(found.values())
 
+    def _outcome(self, judged: Judged) -> str:
+        """What a cut there leads to, as the picture has it."""
+        if _violates(judged):
+            return "violated"
+        return "new" if forecast(judged.state, self.recording.about).runs == self.recording.about.new else "old"
+
+    def _draw(self, outcomes: dict[int, str], plan: Plan) -> None:
+        about = self.recording.about
+        planted = f", with the planted fault {about.planted}" if about.planted else ""
+        title = f"{about.story}, seed {about.seed}{planted}: {plan.judged:,} crash points, {len(plan.classes)} classes"
+        (self.folder / PICTURE).write_text(draw(self.recording, outcomes, title))
+
     def _explained(self, violated: Sequence[Judged]) -> list[dict[str, Any]]:
         """For one point of each class that is violated at the moment itself: the least that still is, in words."""
         judge, words = StaticJudge(self.recording), Words(self.recording)
@@ -210,6 +227,13 @@ def in_words(state: DeviceState) -> str:
     images = ", ".join(f"{name} {image or 'in part'}" for name, image in zip("AB", state.slots, strict=True))
     update = state.store.state if state.store and state.store.state else "no update"
     return f"starts {slot}{trial} ({images}), goes on with {update}, the server heard {state.told or 'nothing'}"
+
+
+def _together(outcomes: set[str]) -> str:
+    """One word for all points at a position."""
+    if "violated" in outcomes:
+        return "violated"
+    return outcomes.pop() if len(outcomes) == 1 else "both"
 
 
 def _violates(judged: Judged) -> tuple[str, ...]:
