@@ -56,6 +56,7 @@ class Recorder:
         if lab.board.on:
             lab.board.log.poll()
             self._began = len(lab.board.log.operations)
+        self._started = self._settled = datetime.now(UTC)
         self._looked = self._began  # how far of the log
         self._asked: int | None = None  # where a report began that may not have been heard
         self._keep_server(self._began, self._began)
@@ -66,13 +67,15 @@ class Recorder:
         Raises:
             Inconclusive: it does not.
         """
-        since, deadline = datetime.now(UTC), Deadline(self.lab.timeouts.settle)
+        self._started = datetime.now(UTC)
+        since, deadline = self._started, Deadline(self.lab.timeouts.settle)
         if self.lab.board.on:
             self.lab.let_go()
         else:
             self.lab.power_on()
         while not self._has_settled(since, deadline):
             pass
+        self._settled = datetime.now(UTC)
 
     def _has_settled(self, since: datetime, deadline: Deadline) -> bool:
         """Follow the board until it has, or until the next operation by which the server may have heard something."""
@@ -127,6 +130,7 @@ class Recorder:
             planted=lab.catalogue.planted,
             began=self._began,
             ended=ended,
+            seconds=round((self._settled - self._started).total_seconds(), 1),
             old=lab.version,
             new=lab.wanted,
             images=tuple(lab.known_images.values()),

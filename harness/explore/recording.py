@@ -52,6 +52,7 @@ class About:
         story: what was done; `seed` decided everything random in it, and `planted` names the fault in the images.
         began, ended: positions of the log between which the update took place.
         old, new: names of the known images.
+        seconds: how long the update took.
         port: of this machine's loopback, where the board looks for its server.
         defaults: the environment that is compiled into U-Boot.
     """
@@ -61,6 +62,7 @@ class About:
     planted: str | None
     began: int
     ended: int
+    seconds: float
     old: str
     new: str
     images: tuple[KnownImage, ...]

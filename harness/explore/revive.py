@@ -29,7 +29,7 @@ from images.catalogue import Catalogue
 from images.stage import Workshop
 
 FOLLOWING = "c"  # the good version that comes after
-PATIENCE = Timeouts(settle=60.0)  # a board that needs longer is not coming
+PATIENCE, TIMES = 90.0, 4.0  # a board has so many seconds to settle, and this many times what the update took
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def revived(
         contextlib.closing(Events(folder / "events.jsonl", listeners)) as events,
         contextlib.closing(JudgedRig(RecordedCatalogue(recording), folder, events, about.seed, start)) as rig,
     ):
-        rig.timeouts = PATIENCE
+        rig.timeouts = Timeouts(settle=PATIENCE + TIMES * about.seconds)
         rig.version, rig.wanted = about.old, about.new
         rig.device, rig.deployment = about.device, about.deployment
         rig.known_images.update({image.name: image for image in about.images})

@@ -98,6 +98,7 @@ def _about(ended: int = 0) -> About:
         planted=None,
         began=0,
         ended=ended,
+        seconds=1.0,
         old="a",
         new="b",
         images=tuple(_known(name) for name in ("a", "b")),
