@@ -2,7 +2,7 @@
 """What this machine can do, found out by trying it."""
 
 from harness.doctor.finding import Finding, Probe, State
-from harness.doctor.host import disk, docker_engine, programs, python_for_the_board
+from harness.doctor.host import disk, docker_engine, network_of_its_own, programs, python_for_the_board
 from harness.doctor.kvm import kvm_guest
 from harness.doctor.qemu import block_driver, devices, version
 
@@ -14,11 +14,12 @@ PROBES: tuple[Probe, ...] = (
     programs,
     python_for_the_board,
     disk,
+    network_of_its_own,
     kvm_guest,
     docker_engine,
 )
 
 __all__ = [
-    "PROBES", "Finding", "Probe", "State", "block_driver", "devices", "disk", "docker_engine", "kvm_guest", "programs",
-    "python_for_the_board", "version",
+    "PROBES", "Finding", "Probe", "State", "block_driver", "devices", "disk", "docker_engine", "kvm_guest",
+    "network_of_its_own", "programs", "python_for_the_board", "version",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from harness.doctor.finding import Finding, State
 from images.bytecode import GUEST_VERSION, interpreter
 from images.cache import VARIABLE, Cache, default_root, nearest, unusable
 from images.errors import ImageError
-from images.run import PACKAGE_OF, environment
+from images.run import PACKAGE_OF, environment, run
 
 GIB = 1024**3
 # The images with all bad versions, and the disks and logs of a few runs.
@@ -27,6 +27,7 @@ MORE_PROGRAMS = {
     "qemu-system-aarch64": "qemu-system-arm",
     "setpriv": "util-linux",
     "ssh": "openssh-client",
+    "unshare": "util-linux",
 }
 
 
@@ -63,6 +64,17 @@ def disk() -> Finding:
         return Finding("disk", State.READY, says)
     step = f"{ROOM_BYTES // GIB} GiB are wanted: free some, or name another place in {VARIABLE}."
     return Finding("disk", State.MISSING, says, step)
+
+
+def network_of_its_own() -> Finding:
+    """May a process have one?  An exploration's boards all look for their server at the same port."""
+    name = "networks"
+    try:
+        run(["unshare", "--map-root-user", "--net", "--", "true"])
+        return Finding(name, State.READY, "A process may have a network of its own.")
+    except ImageError as error:
+        step = "Nothing else needs it; to explore, allow user namespaces (sysctl user.max_user_namespaces), or be root."
+        return Finding(name, State.ABSENT, error.message, step)
 
 
 def docker_engine() -> Finding:

@@ -37,7 +37,7 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             said = self._process.said().rpartition("\n")[2]
-            raise HostProblem(f"A worker has ended: {said}", "Run 'bootproof doctor'; is a network of its own allowed?")
+            raise HostProblem(f"A worker has ended: {said}", "See what 'bootproof doctor' says of networks.")
         return Booted(**json.loads(line))
 
     def close(self) -> None:

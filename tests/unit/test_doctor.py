@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from harness import cli
-from harness.doctor import PROBES, State, block_driver, devices, disk, kvm_guest, programs, version
+from harness.doctor import (
+    PROBES,
+    State,
+    block_driver,
+    devices,
+    disk,
+    kvm_guest,
+    network_of_its_own,
+    programs,
+    version,
+)
 
 KVM = importlib.import_module("harness.doctor.kvm")
 needs_qemu = pytest.mark.skipif(shutil.which("qemu-system-aarch64") is None, reason="qemu-system-arm is not installed")
@@ -84,6 +94,19 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     found = disk()
     assert found.state is State.MISSING
     assert "BOOTPROOF_CACHE" in found.next_step
+
+
+def test_a_network_of_its_own_is_tried(empty_path: Path) -> None:
+    program = empty_path / "unshare"
+    for script, state in (
+        ("exit 0", State.READY),
+        ("echo 'unshare failed: Operation not permitted'; exit 1", State.ABSENT),
+    ):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        found = network_of_its_own()
+        assert found.state is state
+        assert state is State.READY or "user namespaces" in found.next_step
 
 
 def test_the_report_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
