@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.narrator import Narrator
 
 BOOTS = 60
+BOOTS_AGAIN = 6  # of each recovery
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,6 +32,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; a run prints its own")
     parser.add_argument("--boots", type=int, default=BOOTS, metavar="N", help=f"how many points to boot ({BOOTS})")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="boards at a time")
+    parser.add_argument(
+        "--again", type=int, default=0, metavar="N", help="cut again while the board recovers from N of the points (0)"
+    )
     parser.add_argument("--all-writes", action="store_true", help="examine every write to a slot, too")
     parser.add_argument("--mutant", metavar="NAME", help="explore images with a planted fault")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with an exploration that was interrupted")
@@ -41,6 +45,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _perform(options: argparse.Namespace) -> int:
     from harness.commands.output import print_table
+    from harness.explore.again import explore_again, together
     from harness.explore.archive import pack
     from harness.explore.stories import STORIES, story
     from harness.narrator import Narrator
@@ -48,7 +53,7 @@ def _perform(options: argparse.Namespace) -> int:
     if options.list:
         print_table(("update", "what it is"), ((one.name, one.says) for one in STORIES.values()))
         return ExitCode.HELD
-    if options.boots < 0 or options.jobs < 1:
+    if min(options.boots, options.again) < 0 or options.jobs < 1:
         raise UsageError("There must be at least one board at a time, and no fewer than 0 boots.", "See --help.")
     story(options.story)
     narrator = Narrator()
@@ -56,6 +61,9 @@ def _perform(options: argparse.Namespace) -> int:
     exploration = _begun(options, narrator) if options.resume is None else _resumed(options, narrator)
     violated = _explore(exploration, options, began)
     report = exploration.report()
+    if options.again:
+        recoveries = explore_again(exploration, options.again, BOOTS_AGAIN, options.jobs)
+        report = {**together(report, recoveries), "seconds": round(time.monotonic() - began, 1)}
     pack(exploration.recording)
     if options.json:
         print_json(report)

@@ -61,9 +61,9 @@ def _found(crash_id: CrashId, runs: Path) -> Recording | None:
     from harness.explore.archive import packed_name, unpack
     from harness.explore.recording import ABOUT, Recording
 
-    for packed in runs.glob(f"*/{packed_name(crash_id.recording)}"):
+    for packed in runs.glob(f"**/{packed_name(crash_id.recording)}"):
         return unpack(packed)
-    for about in sorted(runs.glob(f"*/recording/{ABOUT}"), reverse=True):
+    for about in sorted(runs.glob(f"**/recording/{ABOUT}"), reverse=True):
         with contextlib.suppress(UsageError):
             recording = Recording(about.parent)
             if recording.identity == crash_id.recording:

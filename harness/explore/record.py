@@ -14,6 +14,7 @@ from harness.explore.stories import Story
 from harness.faults.gate import Gate
 from harness.judge import ServerRecord
 from harness.lab import Lab
+from harness.lab.judged import JudgedRig
 from harness.lab.rig import LOOK_SECONDS
 from harness.storage import Kind, Operation, WriteLog, decode, flushes
 from images.layout import Layout
@@ -46,9 +47,9 @@ class HeardWatch:
 
 
 class Recorder:
-    """Follows one update on a laboratory's board, which is held or switched off, and keeps all of it in `folder`."""
+    """Follows one update on a rig's board, which is held or switched off, and keeps all of it in `folder`."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: JudgedRig, folder: Path) -> None:
         self.lab, self.folder = lab, folder
         self._heard: list[Heard] = []
         self._before = lab.board.media  # what the power came on with
@@ -107,8 +108,8 @@ class Recorder:
         changed = poll(lambda: self.lab.record() != before, Deadline(ANSWER_SECONDS), every=GATE_SECONDS)
         return bool(changed)
 
-    def finish(self, story: Story) -> Recording:
-        """Switch the board off, and describe what was kept.
+    def finish(self, story: str) -> Recording:
+        """Switch the board off, and describe what was kept, as this story's.
 
         Raises:
             Inconclusive: the log holds no flush.
@@ -125,7 +126,7 @@ class Recorder:
         shutil.copyfile(spec.uboot, self.folder / UBOOT)
         lab.board.key.write_private_key_file(str(self.folder / KEY))
         about = About(
-            story=story.name,
+            story=story,
             seed=lab.seed,
             planted=lab.catalogue.planted,
             began=self._began,
@@ -165,4 +166,4 @@ def record(lab: Lab, story: Story, folder: Path) -> Recording:
     version = lab.version
     lab.claim(story.ends, did=f"No cut: {story.says}")
     lab.version = version
-    return recorder.finish(story)
+    return recorder.finish(story.name)

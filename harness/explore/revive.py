@@ -17,6 +17,7 @@ from harness.board.machine import Media
 from harness.errors import ClaimViolated, GuestFault, Inconclusive
 from harness.evidence import Events, RunFolder
 from harness.evidence.events import Listener
+from harness.explore.record import Recorder
 from harness.explore.recording import KEY, Heard, Recording
 from harness.faults.network import Relay
 from harness.judge import SLOTS, Outcome
@@ -36,7 +37,8 @@ PATIENCE, TIMES = 90.0, 4.0  # a board has so many seconds to settle, and this m
 class Task:
     """One crash point to boot, by its `number`.  `follows`: the next good update must succeed, too.
 
-    `keeps`: disk and log stay in the run folder, whatever becomes of it.
+    `keeps`: disk and log stay in the run folder, whatever becomes of it.  `records`: the folder in which the recovery
+    is kept as a recording; no update follows then.
     """
 
     number: int
@@ -46,6 +48,7 @@ class Task:
     runs: str  # where the run folder goes
     follows: bool = False
     keeps: bool = False
+    records: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -137,8 +140,7 @@ def boot(task: Task) -> Booted:
     with revived(recording, point, heard, folder) as rig:
         began = time.monotonic()
         try:
-            rig.power_on()
-            rig.claim("either")
+            _recover(rig, recording, task)
             told = replace(told, seconds=round(time.monotonic() - began, 2), **_seen(rig))
             if task.follows:
                 rig.deploy(FOLLOWING)
@@ -150,6 +152,21 @@ def boot(task: Task) -> Booted:
     if not task.keeps:
         folder.drop_bulk()
     return told
+
+
+def _recover(rig: JudgedRig, recording: Recording, task: Task) -> None:
+    """Switch the board on, and see that it settles as it should."""
+    if not task.records:
+        rig.power_on()
+        rig.claim("either")
+        return
+    kept = Path(task.records)
+    kept.mkdir(parents=True)
+    recorder = Recorder(rig, kept)
+    recorder.follow()
+    rig.claim("either")
+    rig.version = recording.about.old
+    recorder.finish(recording.about.story)
 
 
 def _seen(rig: JudgedRig) -> Mapping[str, Any]:
