@@ -116,6 +116,6 @@ def _sit_down(recording: Recording, point: CrashPoint, heard: Heard, run: RunFol
     complain(f"You are at the serial console; {LEAVE} leaves and switches the board off.")
     with revived(recording, point, heard, run) as rig:
         rig.power_on()
-        bridge(rig.board.console)
+        bridge(rig.board.console, from_the_start=True)
     complain("The board is off.")
     return ExitCode.HELD

@@ -19,11 +19,19 @@ LEAVE_BYTE = b"\x1d"
 LOOK_SECONDS = 0.2
 
 
-def bridge(console: Console) -> None:
-    """Pass everything on, both ways, until the user leaves or the board is off."""
+def bridge(console: Console, *, from_the_start: bool = False) -> None:
+    """Pass everything on, both ways, until the user leaves or the board is off.
+
+    What the board has said before is shown if it is wanted `from_the_start`; otherwise its prompt is asked for again,
+    because it has been printed already.  A board that starts must not be asked: a key stops its bootloader.
+    """
     descriptor = sys.stdin.fileno()
     over = threading.Event()
-    output = threading.Thread(target=_show, args=(console, over), name="terminal", daemon=True)
+    place = 0 if from_the_start else len(console.text)
+    if not from_the_start:
+        with contextlib.suppress(OSError):
+            console.send(b"\r")
+    output = threading.Thread(target=_show, args=(console, place, over), name="terminal", daemon=True)
     with _raw(descriptor):
         output.start()
         try:
@@ -42,11 +50,8 @@ def bridge(console: Console) -> None:
             output.join()
 
 
-def _show(console: Console, over: threading.Event) -> None:
-    """What the board says from now on; its prompt is asked for again, because it has been printed already."""
-    place = len(console.text)
-    with contextlib.suppress(OSError):
-        console.send(b"\r")
+def _show(console: Console, place: int, over: threading.Event) -> None:
+    """What the board says after so many bytes."""
     while not over.is_set():
         try:
             fresh = console.take(place, LOOK_SECONDS)
