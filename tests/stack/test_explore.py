@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 
 from harness.exitcodes import ExitCode
@@ -40,6 +41,13 @@ def test_a_right_update_survives_everything(tmp_path: Path) -> None:
     crash_id = json.loads((folder / "plan.json").read_text())["chosen"][0]["crash_id"]
     replayed = json.loads(bootproof("replay", crash_id, "--runs", str(tmp_path), "--json", says=ExitCode.HELD))
     assert replayed["outcome"] == "held"
+    shell = pexpect.spawn(sys.executable, ["-m", "harness.cli", "replay", crash_id, "--shell", "--runs", str(tmp_path)])
+    shell.expect("U-Boot 20", timeout=60)
+    shell.expect(r"is up on /dev/vda\d", timeout=60)
+    shell.send("\x1d")
+    shell.expect(pexpect.EOF, timeout=60)
+    shell.close()
+    assert shell.exitstatus == ExitCode.HELD
 
 
 @pytest.mark.stack
