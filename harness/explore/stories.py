@@ -32,7 +32,7 @@ def _deployed(lab: Lab, version: str) -> None:
 def _cut_in_the_download(lab: Lab, version: str) -> None:
     lab.join()
     lab.deploy(version)
-    lab.cut_power(writes(lab.random.randint(200, 500), to="passive", after="slot.write"), lose="some")
+    lab.cut_power(writes(lab.random.randint(20, 70), to="passive", after="slot.write"), lose="some")
 
 
 STORIES = {
