@@ -98,8 +98,7 @@ class Exploration:
 
     def planned(self) -> list[Chosen]:
         """What was chosen, as it was kept."""
-        plan = json.loads((self.folder / PLAN).read_text())
-        return [_chosen(one) for one in plan["chosen"]]
+        return [_chosen(one) for one in self._plan()["chosen"]]
 
     def boot(self, chosen: Sequence[Chosen], workers: int) -> Iterator[tuple[Chosen, Booted]]:
         """Boot those that have not been booted yet; each result is kept before it is given."""
@@ -118,13 +117,12 @@ class Exploration:
 
     def violations(self) -> list[dict[str, Any]]:
         """What is violated at the moment itself, one point of each class, as it was kept."""
-        found: list[dict[str, Any]] = json.loads((self.folder / PLAN).read_text())["violations"]
+        found: list[dict[str, Any]] = self._plan()["violations"]
         return found
 
     def report(self) -> dict[str, Any]:
         """What came of it, so far; kept, too."""
-        plan = json.loads((self.folder / PLAN).read_text())
-        results = self._booted()
+        plan, results = self._plan(), self._booted()
         chosen = plan["chosen"]
         at_once = [one["crash_id"] for one in chosen if one["violates"]]
         later = [name for name, one in results.items() if one["outcome"] == Outcome.VIOLATED.value]
@@ -170,6 +168,8 @@ class Exploration:
 
     def _explained(self, violated: Sequence[Judged]) -> list[dict[str, Any]]:
         """For one point of each class that is violated at the moment itself: the least that still is, in words."""
+        if not violated:
+            return []
         judge, words = StaticJudge(self.recording), Words(self.recording)
         explained = []
         for one in sorted(violated, key=lambda judged: judged.point.position):
@@ -206,6 +206,10 @@ class Exploration:
             violates=_violates(judged),
             points=points,
         )
+
+    def _plan(self) -> dict[str, Any]:
+        plan: dict[str, Any] = json.loads((self.folder / PLAN).read_text())
+        return plan
 
     def _booted(self) -> dict[str, dict[str, Any]]:
         """The results so far, by crash ID."""

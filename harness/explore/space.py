@@ -17,7 +17,7 @@ from typing import Final
 
 from harness.explore.card import Card
 from harness.explore.recording import Recording
-from harness.storage import CrashPoint, Kind, Operation
+from harness.storage import CrashPoint, Kind, Operation, may_be_lost
 from harness.storage.crashpoint import TAILS
 from images.layout import SECTOR
 
@@ -53,9 +53,8 @@ class Space:
 
     def points(self, position: int, epoch: Sequence[Operation], card: Card) -> Iterator[CrashPoint]:
         """The points to examine at a position, each once; `epoch` are the writes that are not flushed there."""
-        last = self.recording.operations[position - 1] if position else None
         indices = [operation.index for operation in epoch]
-        on_card = last is not None and last.kind is Kind.WRITE and last.address in self._layout.card
+        on_card = self._written_to_card(position) is not None
         subsets = dict.fromkeys(self._subsets(indices, position, brief=on_card))
         for lost in subsets:
             yield CrashPoint(position, lost)
@@ -121,6 +120,12 @@ class Space:
         slots = (self._layout.partition(f"rootfs-{slot}") for slot in ("a", "b"))
         return operation.kind is Kind.WRITE and any(operation.address in slot for slot in slots)
 
+    def _written_to_card(self, position: int) -> Operation | None:
+        """The operation right before the position, if it is a write to the card."""
+        last = self.recording.operations[position - 1] if position else None
+        on_card = last is not None and last.kind is Kind.WRITE and last.address in self._layout.card
+        return last if on_card else None
+
     def _epochs(self, first: int, last: int) -> Iterator[tuple[int, list[Operation]]]:
         """Each position, with the writes that are not flushed there; the list is the same one, and grows."""
         epoch: list[Operation] = []
@@ -129,15 +134,15 @@ class Space:
                 yield operation.index, epoch
             if operation.kind is Kind.FLUSH:
                 epoch = []
-            elif operation.kind is Kind.WRITE and not operation.fua and operation.address in self._layout.disk:
+            elif may_be_lost(operation, self._layout):
                 epoch.append(operation)
         yield last, epoch
 
     def _points_at(self, epoch: Sequence[Operation], position: int) -> int:
         """Every subset; of what survives, one write torn at any of its atoms, or a tail."""
-        last = self.recording.operations[position - 1] if position else None
+        last = self._written_to_card(position)
         subsets = 1 << len(epoch)
-        if last is not None and last.kind is Kind.WRITE and last.address in self._layout.card:
+        if last is not None:
             return subsets * (last.length + len(TAILS))
         kept_once = subsets >> 1  # the subsets that keep one certain write
         tears = sum(one.length // SECTOR - 1 for one in epoch) * kept_once

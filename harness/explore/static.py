@@ -35,7 +35,7 @@ from harness.judge import (
 from harness.judge.updatestore import PATH, UpdateStore, read_store
 from harness.judge.verdict import Finding
 from harness.lab.device import keepsakes
-from harness.storage import CrashPoint, DiskView, Kind, Operation, crash_extents
+from harness.storage import CrashPoint, DiskView, Kind, Operation, crash_extents, may_be_lost
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -139,7 +139,7 @@ class StaticJudge:
         elif operation.kind is Kind.WRITE and operation.address in self._layout.disk:
             for region in self._regions:
                 region.add(operation)
-            if not operation.fua:
+            if may_be_lost(operation, self._layout):
                 self._epoch.append(operation)
 
     # -- one content -----------------------------------------------------------------------------------------------

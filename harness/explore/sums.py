@@ -73,10 +73,7 @@ class Region:
         new = _terms(start // SECTOR, data)
         skipped = (start - operation.address) // SECTOR
         made = _Write(operation.index, start // SECTOR, skipped, old, new, sum(new) - sum(old))
-        self._overlaps |= any(
-            made.first < other.first + len(other.new) and other.first < made.first + len(made.new)
-            for other in self._open
-        )
+        self._overlaps |= any(made.first < other.end and other.first < made.end for other in self._open)
         self._open.append(made)
         self._written.append(Extent(operation.address, operation.length, self._log.path, operation.offset))
 
@@ -98,17 +95,6 @@ class Region:
             return self._overlaid(kept, {}, tail)
         torn = {point.tore: (point.torn or 0) // SECTOR} if point.tore is not None else {}
         return self._sum(kept, torn)
-
-    def absolute(self, point_number: int, length: int) -> int:
-        """A number that does not depend on the base, of the first `length` bytes; reads them."""
-        return (self._base_number(length) + point_number) % MODULUS
-
-    def _base_number(self, length: int) -> int:
-        total = 0
-        for address in range(self.window.start, self.window.start + length, 1 << 20):
-            size = min(1 << 20, self.window.start + length - address)
-            total += sum(_terms(address // SECTOR, self._base.read(address, size)))
-        return total
 
     def _sum(self, kept: Sequence[_Write], torn: Mapping[int, int] = NOTHING) -> int:
         """With these writes of the epoch; of a torn one, by index, only so many sectors."""

@@ -4,7 +4,7 @@
 Works on files and values alone; knows no QEMU process, no board and no verdict.
 """
 
-from harness.storage.crash import ATOM, Lose, choose, crash_extents, flushes, open_epoch, tail_of, tearable
+from harness.storage.crash import ATOM, Lose, choose, crash_extents, flushes, may_be_lost, open_epoch, tail_of, tearable
 from harness.storage.crashpoint import CrashPoint, Tail
 from harness.storage.extents import Extent, ExtentMap
 from harness.storage.marks import Mark, decode, encode, marks
@@ -32,6 +32,7 @@ __all__ = [
     "encode",
     "flushes",
     "marks",
+    "may_be_lost",
     "open_epoch",
     "summary",
     "tail_of",

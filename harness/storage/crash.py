@@ -44,6 +44,15 @@ def flushes(operations: Sequence[Operation]) -> int:
     return sum(operation.kind is Kind.FLUSH for operation in operations)
 
 
+def may_be_lost(operation: Operation, layout: Layout) -> bool:
+    """Whether this is a write that a cut may lose as long as no flush follows it.
+
+    Raises:
+        ValueError: the operation does not fit the layout.
+    """
+    return operation.kind is Kind.WRITE and not operation.fua and _window(operation, layout) == layout.disk
+
+
 def open_epoch(operations: Sequence[Operation], position: int, layout: Layout) -> list[Operation]:
     """The writes that a cut at this position may lose, in order.
 
@@ -57,7 +66,7 @@ def open_epoch(operations: Sequence[Operation], position: int, layout: Layout) -
     for operation in reversed(operations[:position]):
         if operation.kind is Kind.FLUSH:
             break
-        if operation.kind is Kind.WRITE and not operation.fua and _window(operation, layout) == layout.disk:
+        if may_be_lost(operation, layout):
             epoch.append(operation)
     epoch.reverse()
     return epoch
