@@ -104,7 +104,7 @@ def _boot(
     if options.json:
         print_json({"crash_id": options.crash_id, **result.as_dict()})
     else:
-        print(f"{result.outcome}: {result.says or f'{result.ran} runs, and the next update succeeds.'}")
+        print(f"{result.outcome}: {result.says or f'It is the {result.ended} one, and the next update succeeds.'}")
         print(result.folder or run.path)
     return CODES.get(result.outcome, ExitCode.INCONCLUSIVE)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from harness.judge import Outcome
 
 # What a start may still mend; all other rules are about what holds at every moment.
 MENDABLE: Final = frozenset({"data", "store"})
+TELL_SECONDS: Final = 20.0  # between words on how far it is
 PLAN, BOOTS, REPORT, PICTURE = "plan.json", "boots.jsonl", "report.json", "update.svg"
 
 
@@ -44,7 +46,7 @@ class Chosen:
 
     Attributes:
         why: class, suspicious or sample.
-        starts, runs: the forecast.
+        starts, ends: the forecast.
         violates: the rules that do not hold at the moment itself.
         points: how many points its class has.
     """
@@ -54,7 +56,7 @@ class Chosen:
     why: str
     says: str
     starts: str | None
-    runs: str | None
+    ends: str | None
     violates: tuple[str, ...]
     points: int
 
@@ -75,8 +77,13 @@ class Exploration:
         self.say(f"There are {count.total:,} crash points; {examined}.")
         judge = StaticJudge(self.recording)
         outcomes: dict[int, set[str]] = {}
+        told = began
         for judged in judge.judge_all(space):
             plan.add(judged)
+            if time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                done = bisect_right(space.positions, judged.point.position) / len(space.positions)
+                self.say(f"{plan.judged:,} points judged, {done:.0%} of the positions")
             outcomes.setdefault(judged.point.position, set()).add(self._outcome(judged))
         seconds = time.monotonic() - began
         pace = f"{plan.judged:,} points judged in {seconds:.0f} s ({plan.judged / seconds:.0f} a second)"
@@ -158,7 +165,7 @@ class Exploration:
         """What a cut there leads to, as the picture has it."""
         if _violates(judged):
             return "violated"
-        return "new" if forecast(judged.state, self.recording.about).runs == self.recording.about.new else "old"
+        return forecast(judged.state, self.recording.about).ends or "old"
 
     def _draw(self, outcomes: dict[int, str], plan: Plan) -> None:
         about = self.recording.about
@@ -202,7 +209,7 @@ class Exploration:
             why=why,
             says=in_words(judged.state),
             starts=expected.starts,
-            runs=expected.runs,
+            ends=expected.ends,
             violates=_violates(judged),
             points=points,
         )
@@ -230,7 +237,9 @@ def in_words(state: DeviceState) -> str:
     trial = " on trial" if state.boot.trial else ""
     images = ", ".join(f"{name} {image or 'in part'}" for name, image in zip("AB", state.slots, strict=True))
     update = state.store.state if state.store and state.store.state else "no update"
-    return f"starts {slot}{trial} ({images}), goes on with {update}, the server heard {state.told or 'nothing'}"
+    application = f", has the {state.application} application" if state.application else ""
+    heard = f"the server heard {state.told or 'nothing'}"
+    return f"starts {slot}{trial} ({images}){application}, goes on with {update}, {heard}"
 
 
 def _together(outcomes: set[str]) -> str:
@@ -255,5 +264,5 @@ def _described(state: DeviceState) -> dict[str, Any]:
 
 def _as_forecast(one: dict[str, Any], result: dict[str, Any]) -> bool:
     return bool(
-        result["outcome"] == Outcome.HELD.value and (one["starts"], one["runs"]) == (result["started"], result["ran"])
+        result["outcome"] == Outcome.HELD.value and (one["starts"], one["ends"]) == (result["started"], result["ended"])
     )

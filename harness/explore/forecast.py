@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an update that was cut should go on, from what the device and the server hold: what starts first, and what runs
-in the end.  Booting shows how often this is right."""
+"""How an update that was cut should go on, from what the device and the server hold: what starts first, and what there
+is in the end.  Booting shows how often this is right."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from harness.explore.recording import About
 from harness.explore.static import DeviceState
-from harness.judge.evidence import SAYS_NEW
+from harness.judge.evidence import SAYS_NEW, SAYS_OLD
 
 UNTOUCHED: Final = (None, "update-fetch", "update-store")  # nothing was flipped: the update goes on as if never cut
+KEPT: Final = ("update-after-commit", "update-after-first-commit", "cleanup", "update-status-report")
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Names of known images; None: nothing that is known."""
+    """`starts` is a known image, None: nothing that is known.  `ends`: with the old one or the new one."""
 
     starts: str | None
-    runs: str | None
+    ends: Literal["old", "new"] | None
 
 
 def forecast(state: DeviceState, about: About) -> Forecast:
@@ -27,10 +28,24 @@ def forecast(state: DeviceState, about: About) -> Forecast:
 
     An update that was not flipped to yet ends as the story does without a cut; one that was ends in whatever starts.
     """
-    ends_new = about.heard[-1].record.status in SAYS_NEW
+    return Forecast(state.boots, _application(state, about) if about.replaced else _system(state, about))
+
+
+def _system(state: DeviceState, about: About) -> Literal["old", "new"] | None:
+    if about.ends == "old":
+        return "old"
     update = state.store.state if state.store else None
-    if not ends_new:
-        return Forecast(state.boots, about.old)
-    if update in UNTOUCHED and state.told not in SAYS_NEW:
-        return Forecast(state.boots, about.new)
-    return Forecast(state.boots, state.boots)
+    goes_on = update in UNTOUCHED and state.told not in SAYS_NEW and not about.by_hand
+    if goes_on or state.boots == about.new:
+        return "new"
+    return "old" if state.boots == about.old else None
+
+
+def _application(state: DeviceState, about: About) -> Literal["old", "new"]:
+    """A payload for a module is not fetched anew: what was begun and not committed is taken back."""
+    stored = state.store
+    if about.ends == "old" or stored is None:
+        return "old"
+    if stored.state is None or stored.state == "update-fetch":
+        return "old" if state.told in SAYS_OLD else "new"
+    return "new" if stored.state in KEPT and not stored.outcome else "old"

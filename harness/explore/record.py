@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.clock import Deadline, poll
 from harness.errors import Inconclusive
+from harness.explore import byhand
 from harness.explore.recording import KEY, LOG, MEDIA, UBOOT, About, Heard, Recording
 from harness.explore.stories import Story
 from harness.faults.gate import Gate
 from harness.judge import ServerRecord
 from harness.lab import Lab
-from harness.lab.judged import JudgedRig
+from harness.lab.applications import ApplicationRig
 from harness.lab.rig import LOOK_SECONDS
 from harness.storage import Kind, Operation, WriteLog, decode, flushes
 from images.layout import Layout
@@ -49,7 +51,7 @@ class HeardWatch:
 class Recorder:
     """Follows one update on a rig's board, which is held or switched off, and keeps all of it in `folder`."""
 
-    def __init__(self, lab: JudgedRig, folder: Path) -> None:
+    def __init__(self, lab: ApplicationRig, folder: Path) -> None:
         self.lab, self.folder = lab, folder
         self._heard: list[Heard] = []
         self._before = lab.board.media  # what the power came on with
@@ -60,10 +62,11 @@ class Recorder:
         self._started = self._settled = datetime.now(UTC)
         self._looked = self._began  # how far of the log
         self._asked: int | None = None  # where a report began that may not have been heard
+        self._permitted: int | None = None  # where a person began to commit
         self._keep_server(self._began, self._began)
 
-    def follow(self) -> None:
-        """Until the board has settled.
+    def follow(self, person: Callable[[Recorder], None] | None = None) -> None:
+        """Until the board has settled; first `person` does what a person does, of which no server hears.
 
         Raises:
             Inconclusive: it does not.
@@ -74,9 +77,16 @@ class Recorder:
             self.lab.let_go()
         else:
             self.lab.power_on()
+        if person is not None:
+            person(self)
         while not self._has_settled(since, deadline):
             pass
         self._settled = datetime.now(UTC)
+
+    def permit(self, since: int | None = None) -> None:
+        """From here on, or since a position, the new system may be made final."""
+        self.lab.board.log.poll()
+        self._permitted = len(self.lab.board.log.operations) if since is None else since
 
     def _has_settled(self, since: datetime, deadline: Deadline) -> bool:
         """Follow the board until it has, or until the next operation by which the server may have heard something."""
@@ -108,7 +118,7 @@ class Recorder:
         changed = poll(lambda: self.lab.record() != before, Deadline(ANSWER_SECONDS), every=GATE_SECONDS)
         return bool(changed)
 
-    def finish(self, story: str) -> Recording:
+    def finish(self, story: Story) -> Recording:
         """Switch the board off, and describe what was kept, as this story's.
 
         Raises:
@@ -126,7 +136,11 @@ class Recorder:
         shutil.copyfile(spec.uboot, self.folder / UBOOT)
         lab.board.key.write_private_key_file(str(self.folder / KEY))
         about = About(
-            story=story,
+            story=story.name,
+            ends=story.ends,
+            by_hand=story.by_hand,
+            permitted=self._permitted,
+            replaced=story.replaced,
             seed=lab.seed,
             planted=lab.catalogue.planted,
             began=self._began,
@@ -160,10 +174,20 @@ def record(lab: Lab, story: Story, folder: Path) -> Recording:
         Inconclusive: it does not end, or nothing can be said of its log.
     """
     folder.mkdir()
-    story.begin(lab, story.version)
+    story.begin(lab)
     recorder = Recorder(lab, folder)
-    recorder.follow()
-    version = lab.version
-    lab.claim(story.ends, did=f"No cut: {story.says}")
+    recorder.follow(_by_hand if story.by_hand else None)
+    version, did = lab.version, f"No cut: {story.says}"
+    if story.replaced:
+        lab.claim_application(story.ends, did=did)
+    else:
+        lab.claim(story.ends, did=did)
     lab.version = version
-    return recorder.finish(story.name)
+    return recorder.finish(story)
+
+
+def _by_hand(recorder: Recorder) -> None:
+    """The whole of an update by hand."""
+    byhand.install(recorder.lab)
+    recorder.permit()
+    byhand.commit(recorder.lab)

@@ -16,17 +16,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from harness.board import BoardSpec
 from harness.board.machine import Media
 from harness.errors import UsageError
+from harness.explore.replaced import Replaced
 from harness.judge import KnownImage, ServerRecord
 from harness.storage import ExtentMap, LogError, Mark, Operation, WriteLog, marks
 from images.layout import Layout
 
 FORMAT: Final = "bootproof-recording"
-VERSION: Final = 1
+VERSION: Final = 2
 ABOUT, MEDIA, LOG, UBOOT, KEY = "about.json", "media.img", "write.log", "uboot.bin", "ssh-key"
 SHORT: Final = 6
 
@@ -51,7 +52,10 @@ class About:
     Attributes:
         story: what was done; `seed` decided everything random in it, and `planted` names the fault in the images.
         began, ended: positions of the log between which the update took place.
-        old, new: names of the known images.
+        old, new: names of the known images; one and the same if an application is updated.
+        ends: which of the two there is in the end if nothing is cut.
+        by_hand: a person did it, and had the new one made final at the position `permitted` (None: never).
+        replaced: the application that is updated, if any.
         seconds: how long the update took.
         port: of this machine's loopback, where the board looks for its server.
         defaults: the environment that is compiled into U-Boot.
@@ -73,6 +77,10 @@ class About:
     deployment: str
     defaults: Mapping[str, str]
     heard: tuple[Heard, ...]
+    ends: Literal["old", "new"]
+    by_hand: bool = False
+    permitted: int | None = None
+    replaced: Replaced | None = None
 
 
 class Recording:
@@ -156,6 +164,7 @@ def _read(path: Path) -> About:
 def _about(raw: dict[str, Any]) -> About:
     raw["images"] = tuple(KnownImage(**one) for one in raw["images"])
     raw["layout"] = Layout.of(raw["layout"])
+    raw["replaced"] = Replaced(**raw["replaced"]) if raw["replaced"] else None
     raw["heard"] = tuple(_heard(one) for one in raw["heard"])
     return About(**raw)
 

@@ -17,11 +17,13 @@ from harness.board.machine import Media
 from harness.errors import ClaimViolated, GuestFault, Inconclusive
 from harness.evidence import Events, RunFolder
 from harness.evidence.events import Listener
+from harness.explore import byhand
 from harness.explore.record import Recorder
-from harness.explore.recording import KEY, Heard, Recording
+from harness.explore.recording import KEY, About, Heard, Recording
+from harness.explore.stories import story
 from harness.faults.network import Relay
 from harness.judge import SLOTS, Outcome
-from harness.lab.judged import JudgedRig
+from harness.lab.applications import ApplicationRig
 from harness.lab.observe import UP
 from harness.lab.rig import Parts, Timeouts
 from harness.server import Server
@@ -30,6 +32,7 @@ from images.catalogue import Catalogue
 from images.stage import Workshop
 
 FOLLOWING = "c"  # the good version that comes after
+NEXT_APPLICATION = "two"  # and that of an application which is not that one already
 PATIENCE, TIMES = 90.0, 4.0  # a board has so many seconds to settle, and this many times what the update took
 
 
@@ -60,7 +63,8 @@ class Booted:
 
     Attributes:
         outcome: held, violated or inconclusive; `says` is the reason in one sentence.
-        started: the image of the slot that came up first, and `ran` of the one that ran in the end (None: unknown).
+        started: the image of the slot that came up first (None: unknown).
+        ended: whether there was the old or the new one in the end (None: neither).
         told: the server's last status.
         seconds: from power-on until the board had settled.
     """
@@ -70,7 +74,7 @@ class Booted:
     outcome: str
     says: str
     started: str | None = None
-    ran: str | None = None
+    ended: str | None = None
     told: str | None = None
     seconds: float = 0.0
     folder: str = ""
@@ -97,7 +101,7 @@ class RecordedCatalogue(Catalogue):
 @contextlib.contextmanager
 def revived(
     recording: Recording, point: CrashPoint, heard: Heard, folder: RunFolder, *listeners: Listener
-) -> Iterator[JudgedRig]:
+) -> Iterator[ApplicationRig]:
     """A rig with the disk that the cut leaves, and the server of that moment; the board is still off.
 
     It listens on the port of the recording, so there can be one at a time in a network namespace.
@@ -118,12 +122,14 @@ def revived(
     about = recording.about
     with (
         contextlib.closing(Events(folder / "events.jsonl", listeners)) as events,
-        contextlib.closing(JudgedRig(RecordedCatalogue(recording), folder, events, about.seed, start)) as rig,
+        contextlib.closing(ApplicationRig(RecordedCatalogue(recording), folder, events, about.seed, start)) as rig,
     ):
         rig.timeouts = Timeouts(settle=PATIENCE + TIMES * about.seconds)
         rig.version, rig.wanted = about.old, about.new
         rig.device, rig.deployment = about.device, about.deployment
         rig.known_images.update({image.name: image for image in about.images})
+        if about.replaced:
+            rig.take_up(about.replaced.old, about.replaced.new, recording.media)
         yield rig
 
 
@@ -141,41 +147,70 @@ def boot(task: Task) -> Booted:
         began = time.monotonic()
         try:
             _recover(rig, recording, task)
-            told = replace(told, seconds=round(time.monotonic() - began, 2), **_seen(rig))
+            told = replace(told, seconds=round(time.monotonic() - began, 2), **_seen(rig, recording.about))
             if task.follows:
-                rig.deploy(FOLLOWING)
-                rig.claim("new", did="The next update")
+                _follow(rig, recording.about)
         except (ClaimViolated, GuestFault) as error:
-            return replace(told, outcome=Outcome.VIOLATED.value, says=error.message, **_seen(rig))
+            return replace(told, outcome=Outcome.VIOLATED.value, says=error.message, **_seen(rig, recording.about))
         except Inconclusive as error:
-            return replace(told, outcome=Outcome.INCONCLUSIVE.value, says=error.message, **_seen(rig))
+            return replace(told, outcome=Outcome.INCONCLUSIVE.value, says=error.message, **_seen(rig, recording.about))
     if not task.keeps:
         folder.drop_bulk()
     return told
 
 
-def _recover(rig: JudgedRig, recording: Recording, task: Task) -> None:
+def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
     """Switch the board on, and see that it settles as it should."""
+    about = recording.about
     if not task.records:
         rig.power_on()
-        rig.claim("either")
+        if about.by_hand:
+            byhand.look_after(rig)
+        _claim(rig, about)
         return
     kept = Path(task.records)
     kept.mkdir(parents=True)
     recorder = Recorder(rig, kept)
-    recorder.follow()
-    rig.claim("either")
-    rig.version = recording.about.old
-    recorder.finish(recording.about.story)
+    if about.permitted is not None and CrashPoint.parse(task.point).position >= about.permitted:
+        recorder.permit(0)
+    recorder.follow(_person if about.by_hand else None)
+    _claim(rig, about)
+    rig.version = about.old
+    recorder.finish(story(about.story))
 
 
-def _seen(rig: JudgedRig) -> Mapping[str, Any]:
-    """What came up, and what the server says."""
+def _person(recorder: Recorder) -> None:
+    byhand.look_after(recorder.lab, recorder.permit)
+
+
+def _claim(rig: ApplicationRig, about: About) -> None:
+    """It is the old one or the new one, and nothing else."""
+    if about.replaced:
+        rig.claim_application("either")
+    else:
+        rig.claim("either")
+
+
+def _follow(rig: ApplicationRig, about: About) -> None:
+    """The next good update."""
+    did = "The next update"
+    if about.replaced is None:
+        rig.deploy(FOLLOWING)
+        rig.claim("new", did=did)
+        return
+    version = about.replaced.before if rig.ending == "new" else NEXT_APPLICATION
+    rig.deploy_application(about.replaced.kind, version)
+    rig.claim_application("new", did=did)
+
+
+def _seen(rig: ApplicationRig, about: About) -> Mapping[str, Any]:
+    """What came up, and what there was in the end, and what the server says."""
     booted = [SLOTS[int(number) - 1] for number in UP.findall(rig.board.console.text)]
     held = {slot: name for slot, (name, _) in rig.rows[-1].slots.items()} if rig.rows else {}
+    ran = held.get(booted[-1]) if booted else None
     record = rig.record()
     return {
         "started": held.get(booted[0]) if booted else None,
-        "ran": held.get(booted[-1]) if booted else None,
+        "ended": rig.ending if about.replaced else {about.old: "old", about.new: "new"}.get(ran or ""),
         "told": record.status if record else None,
     }

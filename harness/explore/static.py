@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from harness.explore.card import Card
 from harness.explore.recording import Heard, Recording
+from harness.explore.replaced import Holds
 from harness.explore.space import Space
 from harness.explore.sums import Region
 from harness.judge import (
@@ -33,7 +34,7 @@ from harness.judge import (
     partitions,
 )
 from harness.judge.updatestore import PATH, UpdateStore, read_store
-from harness.judge.verdict import Finding
+from harness.judge.verdict import Finding, decide
 from harness.lab.device import keepsakes
 from harness.storage import CrashPoint, DiskView, Kind, Operation, crash_extents, may_be_lost
 
@@ -49,6 +50,7 @@ class DeviceState:
         copies: of the bootloader's environment: `active`, `spare` or `damaged`.
         slots: the known image in slot A and in slot B; None: neither, or a part of one.
         data: whether the data partition's file system and the owner's files are whole.
+        application: which one there is; None if none is updated.
     """
 
     copies: tuple[str, ...]
@@ -58,6 +60,7 @@ class DeviceState:
     data: bool
     store: UpdateStore | None
     told: str | None
+    application: Holds | None = None
 
     @property
     def boots(self) -> str | None:
@@ -79,6 +82,15 @@ class Judged:
         return self.verdict.outcome is not Outcome.HELD
 
 
+@dataclass(frozen=True)
+class _Data:
+    """What the data partition holds."""
+
+    complaints: tuple[str, ...]
+    store: UpdateStore | None
+    application: Holds | None
+
+
 class StaticJudge:
     """Judges the points of one recording, in ascending order of their positions."""
 
@@ -96,7 +108,7 @@ class StaticJudge:
         self._known_slots = [self._slots_known(region, slot) for region, slot in slots]
         self._environments: dict[tuple[bytes, ...], Environment] = {}
         self._tables: dict[tuple[int, ...], tuple[str, ...]] = {}
-        self._data: dict[int, tuple[tuple[str, ...], UpdateStore | None]] = {}
+        self._data: dict[int, _Data] = {}
         self._verdicts: dict[object, tuple[DeviceState, Verdict]] = {}
 
     @property
@@ -124,7 +136,7 @@ class StaticJudge:
         copies = self._card.copies(operations, point)
         card = tuple(hashlib.blake2b(one, digest_size=16).digest() for one in copies)
         numbers = tuple(region.number(operations, point) for region in self._regions)
-        key = (card, numbers, heard.position)
+        key = (card, numbers, heard.position, self._permitted(point, heard))
         if key not in self._verdicts:
             self._verdicts[key] = self._judge(point, heard, card, copies, numbers)
         return Judged(point, heard, *self._verdicts[key])
@@ -150,7 +162,7 @@ class StaticJudge:
         about = self.recording.about
         environment = _once(self._environments, card, lambda: self._environment(copies))
         *outside, data_number, slot_a, slot_b = numbers
-        complaints, store = _once(self._data, data_number, lambda: self._look_at_data(point))
+        found = _once(self._data, data_number, lambda: self._look_at_data(point))
         table = _once(self._tables, tuple(outside), lambda: self._look_at_table(point))
         slots: dict[Slot, str | None] = {
             slot: known.get(number)
@@ -159,31 +171,60 @@ class StaticJudge:
         boot = next_boot(environment, about.defaults)
         evidence = Evidence(
             environment=environment, defaults=about.defaults, slots=slots, partition_complaints=table,
-            data_complaints=complaints, alarms=(), server=heard.record, running=None, faults_fired=True, settled=True,
+            data_complaints=found.complaints, alarms=(), server=None if about.by_hand else heard.record, running=None,
+            faults_fired=True, settled=True,
             old=about.old, new=about.new, has_flushes=True,
         )  # fmt: skip
-        verdict = judge_cut(evidence, with_data=True)
+        verdict = judge_cut(evidence, commit_reported=self._permitted(point, heard), with_data=True)
         state = DeviceState(
             copies=tuple(_says(environment, number) for number in range(len(copies))),
             boot=boot,
             slots=(slots["a"], slots["b"]),
             table=not table,
-            data=not complaints,
-            store=store,
+            data=not found.complaints,
+            store=found.store,
             told=heard.record.status,
+            application=found.application,
         )
-        return state, _with_store(verdict, store)
+        return state, self._with_more(verdict, found)
+
+    def _with_more(self, verdict: Verdict, found: _Data) -> Verdict:
+        """The verdict, with the rules for what the updater has stored, and for an application that can be undone."""
+        findings = []
+        if found.store is not None:
+            whole = any(found.store.whole)
+            findings.append(
+                decide(
+                    "store", whole, "The updater finds a whole record.", "No record in the updater's store is whole."
+                )
+            )
+        replaced = self.recording.about.replaced
+        if replaced is not None and replaced.rolls_back:
+            says = f"The application is {found.application}."
+            findings.append(Finding("application", found.application != "torn", says))
+        outcome = verdict.outcome if all(one.holds for one in findings) else Outcome.VIOLATED
+        return Verdict(outcome, (*verdict.findings, *findings), verdict.doubts)
 
     def _environment(self, copies: list[bytes]) -> Environment:
         parsed = tuple(parse_copy(one, redundant=len(copies) > 1) for one in copies)
         return Environment(parsed, choose(parsed), self.recording.about.defaults)
 
-    def _look_at_data(self, point: CrashPoint) -> tuple[tuple[str, ...], UpdateStore | None]:
+    def _permitted(self, point: CrashPoint, heard: Heard) -> bool:
+        """Whether the new system may be final by then: the server knows that it runs, or a person said so."""
+        about = self.recording.about
+        if not about.by_hand:
+            return heard.record.commit_reported
+        return about.permitted is not None and point.position >= about.permitted
+
+    def _look_at_data(self, point: CrashPoint) -> _Data:
         window = self._layout.partition("data")
         extents = crash_extents(self.recording.log, point, self._layout, within=window)
         view = DiskView(self.recording.media.base, extents)
-        found = data.examine(view, self._layout, self._keepsakes, PATH)
-        return tuple(found.complaints), read_store(found.files[PATH])
+        replaced = self.recording.about.replaced
+        tops = [replaced.old.place] if replaced else []
+        found = data.examine(view, self._layout, self._keepsakes, PATH, tops=tops)
+        holds = replaced.holds(found.nodes) if replaced else None
+        return _Data(tuple(found.complaints), read_store(found.files[PATH]), holds)
 
     def _look_at_table(self, point: CrashPoint) -> tuple[str, ...]:
         extents = crash_extents(self.recording.log, point, self._layout, within=self._layout.disk)
@@ -221,13 +262,3 @@ def _says(environment: Environment, number: int) -> str:
     if number == environment.active:
         return "active"
     return "spare" if environment.copies[number].valid else "damaged"
-
-
-def _with_store(verdict: Verdict, store: UpdateStore | None) -> Verdict:
-    """The verdict, with one more rule if the updater has stored something."""
-    if store is None:
-        return verdict
-    whole = any(store.whole)
-    says = "The updater finds a whole record." if whole else "No record in the updater's store is whole."
-    outcome = verdict.outcome if whole else Outcome.VIOLATED
-    return Verdict(outcome, (*verdict.findings, Finding("store", whole, says)), verdict.doubts)

@@ -5,50 +5,98 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.errors import UsageError
+from harness.explore import byhand
+from harness.explore.replaced import Replaced
 from harness.faults.power import writes
-from harness.judge.verdict import Expectation
 from harness.lab import Lab
+from harness.lab.scripts import StateScripts
 
 
 @dataclass(frozen=True)
 class Story:
-    """`begin` has an update to `version` ordered, and leaves the board held or switched off until it is followed."""
+    """`begin` has the update ordered, and leaves the board held or switched off until it is followed.
+
+    Attributes:
+        ends: which of the two runs, or is installed, in the end.
+        by_hand: no server orders it; a person installs, reboots and commits.
+        replaced: the application, if it is not the system that is updated.
+    """
 
     name: str
     says: str
-    version: str
-    begin: Callable[[Lab, str], None]
-    ends: Expectation
+    begin: Callable[[Lab], None]
+    ends: Literal["old", "new"]
+    by_hand: bool = False
+    replaced: Replaced | None = None
 
 
-def _deployed(lab: Lab, version: str) -> None:
+def _deployed(version: str) -> Callable[[Lab], None]:
+    def begin(lab: Lab) -> None:
+        lab.join()
+        lab.hold()
+        lab.deploy(version)
+
+    return begin
+
+
+def _cut_in_the_download(lab: Lab) -> None:
     lab.join()
-    lab.hold()
-    lab.deploy(version)
-
-
-def _cut_in_the_download(lab: Lab, version: str) -> None:
-    lab.join()
-    lab.deploy(version)
+    lab.deploy("b")
     lab.cut_power(writes(lab.random.randint(20, 70), to="passive", after="slot.write"), lose="some")
+
+
+def _refused_by_a_script(lab: Lab) -> None:
+    lab.join()
+    lab.deploy("scripted-b")
+    lab.claim("new", did="State scripts come to the board")
+    scripts = StateScripts(lab)
+    scripts.begin()
+    scripts.does("ArtifactInstall_Leave", "exit 1")
+    lab.hold()
+    lab.deploy("scripted-c")
+
+
+def _brought(lab: Lab) -> None:
+    lab.join()
+    lab.expects("b")
+    lab.put(lab.catalogue.artifact("b"), byhand.PLACE)
+    lab.hold()
+
+
+def _application(name: str, says: str, kind: str, after: str, ends: Literal["old", "new"] = "new") -> Story:
+    replaced = Replaced(kind, "one", after)
+
+    def begin(lab: Lab) -> None:
+        lab.join()
+        lab.deploy_application(kind, replaced.before)
+        lab.claim_application("new", did="The first version")
+        lab.hold()
+        lab.deploy_application(kind, replaced.after)
+
+    return Story(name, says, begin, ends, replaced=replaced)
 
 
 STORIES = {
     story.name: story
     for story in (
-        Story("managed", "a deployment that succeeds", "b", _deployed, "new"),
+        Story("managed", "a deployment that succeeds", _deployed("b"), "new"),
         Story(
-            "rollback",
-            "a deployment whose system does not come up, so that the old one is back",
-            "no-network",
-            _deployed,
+            "rollback", "a deployment whose system does not come up, so that the old one is back",
+            _deployed("no-network"), "old",
+        ),
+        Story("resumed", "a deployment whose download was cut, and goes on", _cut_in_the_download, "new"),
+        Story("failed", "a deployment that a state script refuses after the flip", _refused_by_a_script, "old"),
+        Story("standalone", "an update by hand: installed from a file, committed", _brought, "new", by_hand=True),
+        _application("file", "an application of one file is replaced by a deployment", "single-file", "two"),
+        _application(
+            "file-undone", "the same is refused by a script of its own, and brought back", "single-file", "unkept",
             "old",
         ),
-        Story("resumed", "a deployment whose download was cut, and goes on", "b", _cut_in_the_download, "new"),
     )
-}
+}  # fmt: skip
 
 
 def story(name: str) -> Story:

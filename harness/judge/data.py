@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.judge.medium import Medium
 from images import ext4
 from images.layout import Layout
-from images.nodes import Node, read_nodes
+from images.nodes import Node, Nodes, read_nodes
 
 PARTITION = "data"
 
@@ -30,21 +30,25 @@ def complaints(medium: Medium, layout: Layout, expected: Mapping[str, bytes]) ->
 
 @dataclass(frozen=True)
 class Examined:
-    """What is wrong with the data partition (as `complaints` says), and what the files that were asked for hold."""
+    """What is wrong with the data partition (as `complaints` says), and what was asked for: files and whole trees."""
 
     complaints: list[str]
     files: Mapping[str, bytes | None]  # None: there is no such file
+    nodes: Nodes
 
 
-def examine(medium: Medium, layout: Layout, expected: Mapping[str, bytes], *wanted: str) -> Examined:
-    """The same, and the content of the files `wanted`, by path."""
+def examine(
+    medium: Medium, layout: Layout, expected: Mapping[str, bytes], *wanted: str, tops: Sequence[str] = ()
+) -> Examined:
+    """The same, and the content of the files `wanted`, by path, and all that is at and below `tops`."""
     with _copy(medium, layout) as image:
         said = (line.replace(str(image), PARTITION) for line in ext4.complaints(image))
         found = [f"The file system on the data partition is damaged: {line}" for line in said]
         files = ext4.read_all(image, [*expected, *wanted])
+        trees = {path: node for top in tops for path, node in read_nodes(image, top).items()}
     for path, content in expected.items():
         found += _missing(path, content, files[path])
-    return Examined(found, {path: files[path] for path in wanted})
+    return Examined(found, {path: files[path] for path in wanted}, trees)
 
 
 def nodes(medium: Medium, layout: Layout, *tops: str) -> dict[str, Node]:

@@ -16,6 +16,7 @@ from harness.judge import SLOTS, Slot, Verdict, data
 from harness.judge.application import (
     ApplicationEvidence,
     ApplicationExpectation,
+    Ending,
     Installed,
     judge_application,
     torn,
@@ -57,6 +58,14 @@ class ApplicationRig(JudgedRig):
         super().__init__(catalogue, folder, events, seed, start)
         self._begin_again({})
         self._deployed: Deployed | None = None
+        self.ending: Ending | None = None  # of the last one
+
+    def take_up(self, old: Application, new: Application, before: Media) -> None:
+        """An update from `old` to `new` is under way on this board already; `before` is what it began with."""
+        self._begin_again(old.nodes())
+        self._name = old.artifact_name
+        self._versions[old.kind] = old.artifact_name
+        self._deployed = self._before(new, before)
 
     def deploy_application(self, kind: str, version: str) -> None:
         """Have the server deploy an application to this board, which must be on."""
@@ -68,7 +77,7 @@ class ApplicationRig(JudgedRig):
             if application.artifact_name not in self._uploaded:
                 self.server.upload(file)
                 self._uploaded[application.artifact_name] = "release"
-            self._deployed = self._before(application)
+            self._deployed = self._before(application, self._media_now())
             self.expects(self.version)  # of the system, which stays
             self._deployments += 1
             name = application.artifact_name
@@ -131,7 +140,7 @@ class ApplicationRig(JudgedRig):
         self._name = ""  # what the device calls itself; empty: after its system
         self._versions: dict[str, str | None] = {}  # kind -> what the device says that it has
 
-    def _before(self, application: Application) -> Deployed:
+    def _before(self, application: Application, media: Media) -> Deployed:
         others = {
             path: node
             for path, node in self._nodes.items()
@@ -143,7 +152,7 @@ class ApplicationRig(JudgedRig):
             old=Installed(self._nodes, name, self._versions.get(application.kind)),
             new=Installed({**others, **application.nodes()}, application.artifact_name, application.artifact_name),
             ran=self.running,
-            slots=self._slots_of(self._media_now()),
+            slots=self._slots_of(media),
         )
 
     def _take_over(self, application: Application, evidence: ApplicationEvidence) -> None:
@@ -152,6 +161,7 @@ class ApplicationRig(JudgedRig):
         self._nodes = evidence.nodes
         self._name = evidence.board.server.artifact_name or ""
         self._versions[application.kind] = evidence.version
+        self.ending = evidence.ending
         self._deployed = None
 
     def _under_way(self) -> Deployed:

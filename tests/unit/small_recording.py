@@ -112,6 +112,7 @@ def _about(ended: int = 0) -> About:
             Heard(0, 0, ServerRecord("downloading", ("downloading",)), "server-0"),
             Heard(37, 38, ServerRecord("installing", ("downloading", "installing")), "server-1"),
         ),
+        ends="new",
     )
 
 
