@@ -14,7 +14,10 @@ from harness.lab.applications import ApplicationRig
 from harness.lab.rig import LOOK_SECONDS
 
 PLACE: Final = "/data/update.mender"
-WAITS: Final = re.compile(rb"An update that was begun by hand is not finished")
+ASKS: Final = re.compile(rb"An update that was begun by hand is not finished\. ([^\r\n]+)")
+INSTALLED: Final = "Installed, but not committed"
+PRINTED: Final = "/tmp/by-hand"
+BUSY: Final = "being installed at this moment"
 ENDED: Final = re.compile(r"\nended with (\d+)\n\Z")
 
 
@@ -31,25 +34,35 @@ def commit(rig: ApplicationRig) -> None:
 
 
 def look_after(rig: ApplicationRig, commits: Callable[[], None] = lambda: None) -> None:
-    """See what the board came back with, and commit what waits for somebody; `commits` is called right before.
+    """See what the board came back with, and do what it asks for; `commits` is called right before a commit.
 
     Raises:
-        ClaimViolated: the commit fails.
+        ClaimViolated: it refuses what it asked for.
     """
     since = datetime.now(UTC)
 
-    def waits_or_settled() -> bool:
-        return WAITS.search(rig.board.console.text) is not None or rig.has_settled(since)
+    def asks_or_settled() -> bool:
+        return ASKS.search(rig.board.console.text) is not None or rig.has_settled(since)
 
-    poll(waits_or_settled, Deadline(rig.timeouts.settle), every=LOOK_SECONDS)
-    if WAITS.search(rig.board.console.text):
-        commits()
-        commit(rig)
+    poll(asks_or_settled, Deadline(rig.timeouts.settle), every=LOOK_SECONDS)
+    asked = ASKS.search(rig.board.console.text)
+    if asked is None:
+        return
+    if b"commit" not in asked.group(1):
+        if INSTALLED not in _runs(rig, "resume"):
+            return
+        rig.soft_reboot()
+        rig.wait_up()
+    commits()
+    commit(rig)
 
 
-def _runs(rig: ApplicationRig, command: str) -> None:
-    printed = rig.run(f"mender-update {command} 2>&1; code=$?; echo; echo ended with $code")
+def _runs(rig: ApplicationRig, command: str) -> str:
+    """Run one command of the updater, once more while its daemon is at work; returns what it printed."""
+    whole = f"until mender-update {command} >{PRINTED} 2>&1; code=$?; ! grep -q '{BUSY}' {PRINTED}; do sleep 1; done"
+    printed = rig.run(f"{whole}; cat {PRINTED}; echo; echo ended with $code")
     found = ENDED.search(printed)
     if found is None:
         raise Inconclusive(f"'mender-update {command}' was not seen to end: {printed.strip()[-200:]}")
-    rig.claim_that(found.group(1) == "0", f"'mender-update {command}' succeeds (it says {printed.strip()!r})")
+    rig.claim_that(found.group(1) == "0", f"'mender-update {command}' succeeds (it says {printed.strip()[-300:]!r})")
+    return printed

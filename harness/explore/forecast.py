@@ -12,6 +12,7 @@ from harness.explore.static import DeviceState
 from harness.judge.evidence import SAYS_NEW, SAYS_OLD
 
 UNTOUCHED: Final = (None, "update-fetch", "update-store")  # nothing was flipped: the update goes on as if never cut
+RESUMED: Final = "Before_ArtifactInstall_Enter"  # by hand: fetched, and the person is told to resume it
 KEPT: Final = ("update-after-commit", "update-after-first-commit", "cleanup", "update-status-report")
 
 
@@ -36,7 +37,7 @@ def _system(state: DeviceState, about: About) -> Literal["old", "new"] | None:
         return "old"
     update = state.store.state if state.store else None
     goes_on = update in UNTOUCHED and state.told not in SAYS_NEW and not about.by_hand
-    if goes_on or state.boots == about.new:
+    if goes_on or state.boots == about.new or update == RESUMED:
         return "new"
     return "old" if state.boots == about.old else None
 
