@@ -9,6 +9,7 @@ from harness.board.spec import SSH_PORT, BoardSpec, Wiring
 from images.layout import SECTOR, Window
 
 QEMU = "qemu-system-aarch64"
+REQUESTS = ("virtio_blk_handle_read", "virtio_blk_handle_write")  # names of QEMU's trace events
 
 
 def command_line(spec: BoardSpec, wiring: Wiring) -> tuple[str, ...]:
@@ -85,3 +86,5 @@ def _lines(wiring: Wiring) -> Iterator[str]:
     yield from ("-serial", "chardev:console")
     yield from ("-chardev", f"socket,id=monitor,path={_escaped(str(wiring.monitor))},server=on,wait=off")
     yield from ("-mon", "chardev=monitor,mode=control")
+    if wiring.requests is not None:
+        yield from ("-D", str(wiring.requests), *(word for event in REQUESTS for word in ("-trace", event)))

@@ -51,6 +51,7 @@ class Board:
     def __init__(self, spec: BoardSpec, media: Media, folder: Path, key: paramiko.PKey) -> None:
         self.spec, self.media, self.folder = spec, media, folder
         self.power_ons = 0
+        self.traced = False  # the next power-on keeps what the disks are asked for
         self.key = key
         # Sockets have short names only, and every board its own place.
         self._sockets = Path(tempfile.mkdtemp(prefix="bootproof-"))
@@ -88,6 +89,7 @@ class Board:
             log=self.folder / f"write-{number}.log",
             monitor=self._sockets / f"qmp-{number}",
             console=self._sockets / f"tty-{number}",
+            requests=self.folder / f"requests-{number}.log" if self.traced else None,
         )
         write_overlay(wiring.overlay, self.media.base, self.spec.layout.size, self.media.extents)
         wiring.log.touch()

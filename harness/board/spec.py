@@ -35,3 +35,4 @@ class Wiring:
     log: Path  # the write log, new for every power-on
     monitor: Path  # QMP socket
     console: Path  # serial socket
+    requests: Path | None = None  # what the disks are asked for, in QEMU's words, if somebody wants to know

@@ -138,6 +138,7 @@ def _boot(exploration: Exploration, options: argparse.Namespace, began: float) -
     try:
         for _ in exploration.boot(exploration.planned()[: options.boots], options.jobs):
             pass
+        exploration.decide()
     except KeyboardInterrupt:
         complain(f"What is done is kept; go on with: bootproof explore --resume {exploration.folder}")
         raise

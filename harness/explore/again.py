@@ -19,7 +19,8 @@ from harness.judge import Outcome
 
 FOLDER: Final = "recovery-{}"
 ADDED: Final = (
-    "states_total", "states_judged", "states_booted", "classes", "classes_booted", "inconclusive", "as_forecast",
+    "states_total", "states_judged", "states_decided", "states_booted", "classes", "classes_booted", "inconclusive",
+    "as_forecast",
 )  # fmt: skip
 
 
@@ -35,6 +36,7 @@ def explore_again(exploration: Exploration, points: int, boots: int, workers: in
         recovery.judge(Plan(boots, exploration.recording.about.seed))
         for _ in recovery.boot(recovery.planned()[:boots], workers):
             pass
+        recovery.decide()
         reports.append({"first": chosen.crash_id, **recovery.report()})
         pack(recovery.recording)
     return reports

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from harness.clock import Deadline, poll
-from harness.errors import Inconclusive
+from harness.errors import GuestFault, Inconclusive
 from harness.lab.applications import ApplicationRig
+from harness.lab.observe import UP
 from harness.lab.rig import LOOK_SECONDS
 
 PLACE: Final = "/data/update.mender"
@@ -24,8 +25,7 @@ ENDED: Final = re.compile(r"\nended with (\d+)\n\Z")
 def install(rig: ApplicationRig) -> None:
     """Install what lies on the data partition, and reboot into it."""
     _runs(rig, f"install {PLACE}")
-    rig.soft_reboot()
-    rig.wait_up()
+    _reboot(rig)
 
 
 def commit(rig: ApplicationRig) -> None:
@@ -51,10 +51,21 @@ def look_after(rig: ApplicationRig, commits: Callable[[], None] = lambda: None) 
     if b"commit" not in asked.group(1):
         if INSTALLED not in _runs(rig, "resume"):
             return
-        rig.soft_reboot()
-        rig.wait_up()
+        _reboot(rig)
     commits()
     commit(rig)
+
+
+def _reboot(rig: ApplicationRig) -> None:
+    """In good order, and wait until it has come up once more."""
+
+    def starts() -> int:
+        return len(UP.findall(rig.board.console.text))
+
+    before = starts()
+    rig.soft_reboot()
+    if not poll(lambda: starts() > before, rig.deadline(), every=LOOK_SECONDS):
+        raise GuestFault("The board did not come up after it was rebooted.")
 
 
 def _runs(rig: ApplicationRig, command: str) -> str:

@@ -7,6 +7,7 @@ recording/       see harness.explore.recording; in the end one file, recording-*
 boots/           a run folder for each boot
 plan.json        what is to be booted, and why
 boots.jsonl      what became of each, as it came
+decided.json     how many points each boot decides
 update.svg       the picture: what a cut after each write leads to
 report.json      the outcome
 """
@@ -16,11 +17,13 @@ from __future__ import annotations
 import json
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from harness.explore.coverage import Coverage, Witness
 from harness.explore.crashid import CrashId
 from harness.explore.forecast import forecast
 from harness.explore.minimal import minimal
@@ -28,16 +31,18 @@ from harness.explore.picture import draw
 from harness.explore.plan import Plan
 from harness.explore.pool import booted
 from harness.explore.recording import Recording
-from harness.explore.revive import Booted, Task
+from harness.explore.revive import TOUCHED, Booted, Task
 from harness.explore.space import Space
 from harness.explore.static import DeviceState, Judged, StaticJudge
+from harness.explore.touched import Touched
 from harness.explore.words import Words
 from harness.judge import Outcome
+from harness.storage import CrashPoint
 
 # What a start may still mend; all other rules are about what holds at every moment.
 MENDABLE: Final = frozenset({"data", "store"})
 TELL_SECONDS: Final = 20.0  # between words on how far it is
-PLAN, BOOTS, REPORT, PICTURE = "plan.json", "boots.jsonl", "report.json", "update.svg"
+PLAN, BOOTS, REPORT, PICTURE, DECIDED = "plan.json", "boots.jsonl", "report.json", "update.svg", "decided.json"
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,9 @@ class Exploration:
         self._draw({position: _together(found) for position, found in outcomes.items()}, plan)
         violations = self._explained([one for one in plan.representatives() if _violates(one)])
         self._keep(PLAN, {
-            "states_total": count.total, "states_judged": plan.judged, "contents": judge.contents,
-            "seconds": round(seconds, 2), "chosen": [asdict(one) for one in chosen], "violations": violations,
+            "everything": everything, "states_total": count.total, "states_judged": plan.judged,
+            "contents": judge.contents, "seconds": round(seconds, 2), "violations": violations,
+            "chosen": [asdict(one) for one in chosen],
             "classes": [{"points": one.points, **_described(state)} for state, one in plan.classes.items()],
         })  # fmt: skip
         return chosen
@@ -122,6 +128,28 @@ class Exploration:
                 self.say(f"{number} of {len(left)} booted, {rest:.0f} s left: {result.outcome}, {one.says}")
                 yield one, result
 
+    def decide(self) -> None:
+        """Count the points that the boots so far decide: those that no recovery could tell from a booted one."""
+        plan, results = self._plan(), self._booted()
+        witnesses = [
+            found for one in plan["chosen"] if (found := self._witness(one, results.get(one["crash_id"]))) is not None
+        ]
+        space = Space(self.recording, everything=plan["everything"], seed=self.recording.about.seed)
+        counts = Counter(one.name for _, _, one in Coverage(self.recording, witnesses).decided(space))
+        self._keep(DECIDED, counts)
+        self.say(f"{len(witnesses)} boots decide {counts.total():,} points.")
+
+    def _witness(self, one: dict[str, Any], result: dict[str, Any] | None) -> Witness | None:
+        """What the boot of a chosen point bears witness of; None if it did not hold, or was none."""
+        if result is None or result["outcome"] != Outcome.HELD.value:
+            return None
+        about, layout = self.recording.about, self.recording.about.layout
+        touched = Touched.unpacked(Path(result["folder"], TOUCHED).read_bytes())
+        free = [layout.partition(f"rootfs-{result['unused']}")] if result["unused"] else []
+        task = one["task"]
+        windows = tuple(touched.matters(layout, free))
+        return Witness(one["crash_id"], CrashPoint.parse(task["point"]), about.heard[task["heard"]], windows)
+
     def violations(self) -> list[dict[str, Any]]:
         """What is violated at the moment itself, one point of each class, as it was kept."""
         found: list[dict[str, Any]] = self._plan()["violations"]
@@ -139,6 +167,7 @@ class Exploration:
             "states_total": plan["states_total"],
             "states_judged": plan["states_judged"],
             "states_booted": len(results),
+            "states_decided": sum(self._decided().values()),
             "classes": len(plan["classes"]),
             "classes_booted": sum(one["why"] == "class" and one["crash_id"] in results for one in chosen),
             "violations": sorted({*at_once, *later}),
@@ -223,6 +252,12 @@ class Exploration:
         path = self.folder / BOOTS
         lines = path.read_text().splitlines() if path.exists() else []
         return {one["crash_id"]: one for one in map(json.loads, lines)}
+
+    def _decided(self) -> dict[str, int]:
+        """How many points each boot decides, by crash ID, as far as that was counted."""
+        path = self.folder / DECIDED
+        counts: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        return counts
 
     def _keep(self, name: str, document: Any) -> None:
         """Whole or not at all, in case somebody interrupts."""

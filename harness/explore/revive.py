@@ -21,9 +21,11 @@ from harness.explore import byhand
 from harness.explore.record import Recorder
 from harness.explore.recording import KEY, About, Heard, Recording
 from harness.explore.stories import story
+from harness.explore.touched import Touched
 from harness.faults.network import Relay
 from harness.judge import SLOTS, Outcome
 from harness.lab.applications import ApplicationRig
+from harness.lab.line import OTHER
 from harness.lab.observe import UP
 from harness.lab.rig import Parts, Timeouts
 from harness.server import Server
@@ -32,6 +34,7 @@ from images.catalogue import Catalogue
 from images.stage import Workshop
 
 FOLLOWING = "c"  # the good version that comes after
+TOUCHED = "touched"
 NEXT_APPLICATION = "two"  # and that of an application which is not that one already
 PATIENCE, TIMES = 90.0, 4.0  # a board has so many seconds to settle, and this many times what the update took
 
@@ -67,6 +70,8 @@ class Booted:
         ended: whether there was the old or the new one in the end (None: neither).
         told: the server's last status.
         seconds: from power-on until the board had settled.
+        unused: the slot whose content nobody cares for in the end, if there is one.
+        folder: of the run; `TOUCHED` in it is what the recovery has read and written, if it held.
     """
 
     point: str
@@ -77,6 +82,7 @@ class Booted:
     ended: str | None = None
     told: str | None = None
     seconds: float = 0.0
+    unused: str | None = None
     folder: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -144,10 +150,12 @@ def boot(task: Task) -> Booted:
     folder = RunFolder(Path(task.runs), f"boot-{task.number}", recording.about.seed)
     told = Booted(task.point, task.heard, Outcome.HELD.value, "", folder=str(folder.path))
     with revived(recording, point, heard, folder) as rig:
+        rig.board.traced = True
         began = time.monotonic()
         try:
             _recover(rig, recording, task)
             told = replace(told, seconds=round(time.monotonic() - began, 2), **_seen(rig, recording.about))
+            _keep_touched(rig, folder)
             if task.follows:
                 _follow(rig, recording.about)
         except (ClaimViolated, GuestFault) as error:
@@ -213,4 +221,11 @@ def _seen(rig: ApplicationRig, about: About) -> Mapping[str, Any]:
         "started": held.get(booted[0]) if booted else None,
         "ended": rig.ending if about.replaced else {about.old: "old", about.new: "new"}.get(ran or ""),
         "told": record.status if record else None,
+        "unused": OTHER[booted[-1]] if booted and ran == about.old != about.new else None,
     }
+
+
+def _keep_touched(rig: ApplicationRig, folder: RunFolder) -> None:
+    """What the recovery has read and written; what follows is none of it."""
+    with (folder / f"requests-{rig.board.power_ons}.log").open() as trace:
+        (folder / TOUCHED).write_bytes(Touched.of(trace, rig.board.spec.layout).packed())

@@ -7,12 +7,11 @@ Points with the same content are judged once.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.explore.card import Card
+from harness.explore.contents import Contents, digests
 from harness.explore.recording import Heard, Recording
 from harness.explore.replaced import Holds
 from harness.explore.space import Space
@@ -36,7 +35,7 @@ from harness.judge import (
 from harness.judge.updatestore import PATH, UpdateStore, read_store
 from harness.judge.verdict import Finding, decide
 from harness.lab.device import keepsakes
-from harness.storage import CrashPoint, DiskView, Kind, Operation, crash_extents, may_be_lost
+from harness.storage import CrashPoint, DiskView, Kind, crash_extents
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -96,15 +95,12 @@ class StaticJudge:
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
-        about, base = recording.about, recording.media.view
+        about = recording.about
         self._layout = about.layout
-        self._reached = 0
-        self._epoch: list[Operation] = []  # the writes that are not flushed
-        self._card = Card(base, recording.log, about.layout)
         places = (*about.layout.outside, *map(about.layout.partition, ("data", *(f"rootfs-{slot}" for slot in SLOTS))))
-        self._regions = [Region(base, recording.log, about.layout, place) for place in places]
+        self._contents = Contents(recording, places)
         self._keepsakes = keepsakes(about.seed)
-        slots = zip(self._regions[-len(SLOTS) :], SLOTS, strict=True)
+        slots = zip(self._contents.regions[-len(SLOTS) :], SLOTS, strict=True)
         self._known_slots = [self._slots_known(region, slot) for region, slot in slots]
         self._environments: dict[tuple[bytes, ...], Environment] = {}
         self._tables: dict[tuple[int, ...], tuple[str, ...]] = {}
@@ -120,39 +116,22 @@ class StaticJudge:
         """Every point of the space, with everything that the server may have heard by then."""
         for position in space.positions:
             self.go_to(position)
-            for point in space.points(position, self._epoch, self._card):
+            for point in space.points(position, self._contents.epoch, self._contents.card):
                 for heard in self.recording.heard_at(position):
                     yield self.judge(point, heard)
 
     def go_to(self, position: int) -> None:
         """Reach a position; what lies behind cannot be judged any more."""
-        for operation in self.recording.operations[self._reached : position]:
-            self._add(operation)
-        self._reached = max(self._reached, position)
+        self._contents.go_to(position)
 
     def judge(self, point: CrashPoint, heard: Heard) -> Judged:
         """One point, whose position is the one that has been reached."""
-        operations = self.recording.operations
-        copies = self._card.copies(operations, point)
-        card = tuple(hashlib.blake2b(one, digest_size=16).digest() for one in copies)
-        numbers = tuple(region.number(operations, point) for region in self._regions)
+        copies, numbers = self._contents.copies(point), self._contents.numbers(point)
+        card = digests(copies)
         key = (card, numbers, heard.position, self._permitted(point, heard))
         if key not in self._verdicts:
             self._verdicts[key] = self._judge(point, heard, card, copies, numbers)
         return Judged(point, heard, *self._verdicts[key])
-
-    def _add(self, operation: Operation) -> None:
-        """Go one operation on."""
-        self._card.add(operation)
-        if operation.kind is Kind.FLUSH:
-            for region in self._regions:
-                region.flush()
-            self._epoch = []
-        elif operation.kind is Kind.WRITE and operation.address in self._layout.disk:
-            for region in self._regions:
-                region.add(operation)
-            if may_be_lost(operation, self._layout):
-                self._epoch.append(operation)
 
     # -- one content -----------------------------------------------------------------------------------------------
 
