@@ -29,7 +29,7 @@ class Relay:
     """Forwards connections to `target` (a loopback port), as long as the line is up; listens on `port` (0: any).
 
     `broke` is set when what `break_after` asked for has happened; `turned_away` counts connections that were tried
-    since the line was last up.
+    since the line was last up, and `answers` how often the server has begun to answer the board.
     """
 
     def __init__(self, target: int, port: int = 0) -> None:
@@ -44,7 +44,7 @@ class Relay:
         self._breaks, self._last = 0, State.DOWN  # how often connections were broken, and for what
         self._reached: Callable[[], bool] | None = None
         self._go = threading.Event()
-        self.turned_away = 0
+        self.turned_away = self.answers = 0
         self.broke = threading.Event()
         threading.Thread(target=self._accept, name="relay", daemon=True).start()
 
@@ -131,7 +131,7 @@ class Relay:
 
     def _pump(self, board: socket.socket, server: socket.socket, breaks: int) -> None:
         """Carry bytes both ways until both ends are done, or the line has broken once more than `breaks` times."""
-        received = 0
+        received, asked = 0, False
         other = {board: server, server: board}
         with selectors.DefaultSelector() as ready:
             for end in other:
@@ -151,6 +151,9 @@ class Relay:
                             other[source].shutdown(socket.SHUT_WR)
                         continue
                     received += len(data) if source is server else 0
+                    with self._lock:
+                        self.answers += asked and source is server
+                    asked = source is board
                     other[source].sendall(data)
                 if self._has_broken(received, breaks):
                     _drop(board, self._last)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from images.catalogue import FACTORY_VERSION, Catalogue
 
 NEEDED_BYTES = 256 * 1024 * 1024  # more than a board writes from one power-on to the next
 LOOK_SECONDS = 0.05  # between looks at the server
+LATE_SECONDS = 1.0  # after which it is looked at although it has answered nothing since
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Rig:
         # How much of this power-on's log belongs to what was before the new version, and to what was waited for.
         self._began = self._looked = 0
         self._uploaded: dict[str, str] = {}  # artifact name -> who signed it
+        self._answers, self._asked_at = -1, 0.0  # when the server was looked at last
         self._know(FACTORY_VERSION)
         with events.step("Start the server and provision a board"):
             parts = start(catalogue, folder, seed)
@@ -179,11 +182,21 @@ class Rig:
         """Whether it has, as `settle` says; `since` is when that was first asked."""
         self._must_be_on()
         self._must_have_room()
+        if not self._may_know_more():
+            return False
         record = self.record()
         if record is not None and record.finished is None:
             return False
         end = _time(record.finished or "") if record else since
         return _time(self.server.last_poll(self.device)) > max(end, _time(self.powered_at))
+
+    def _may_know_more(self) -> bool:
+        """Whether the server may know more than when this was asked last; asking it each time costs half a core."""
+        answers, now = self.relay.answers, time.monotonic()
+        if answers == self._answers and now < self._asked_at + LATE_SECONDS:
+            return False
+        self._answers, self._asked_at = answers, now
+        return True
 
     def wait_poll(self) -> None:
         """Wait until the device asks the server for work.

@@ -56,6 +56,16 @@ def works(relay: Relay) -> bool:
         return False
 
 
+def test_what_the_server_answers_is_counted(relay: Relay) -> None:
+    with dial(relay) as line:
+        for number in range(1, 4):
+            line.sendall(b"ping")
+            assert line.recv(100) == b"ping"
+            assert relay.answers == number
+    assert works(relay)
+    assert relay.answers == 4
+
+
 def breaks(line: socket.socket) -> bool:
     """Whether the line goes down while it is used, before it falls silent."""
     try:

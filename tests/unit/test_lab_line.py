@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stopping a board at a moment, breaking its line, taking its deployment back, and a person who works on it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from harness.errors import ClaimViolated, HarnessBug, Inconclusive
 from harness.faults.power import mark, now, writes
-from harness.lab import Lab
+from harness.lab import Lab, rig
 from harness.lab.operator import Operator
 from harness.lab.scripts import FETCHED, ROUND, StateScripts
 from tests.unit.write_logs import step, write
@@ -148,6 +149,25 @@ def test_without_a_deployment_a_board_settles_when_it_asks_for_work(lab: Lab, li
     assert lab.rows[-1].told == "nothing"
     lab.server.polls_after = -3600.0  # type: ignore[attr-defined]
     assert not lab.settle()
+
+
+def test_a_server_that_has_answered_nothing_since_is_not_asked_again_at_once(
+    lab: Lab, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(lab, line, *image_in_b(), *sectors(ENV[0], COMMITTED), said=UP["a"] + UP["b"])
+    lab.deployment = ""
+    asked: list[str] = []
+    last_poll = lab.server.last_poll
+    monkeypatch.setattr(lab.server, "last_poll", lambda device: asked.append(device) or last_poll(device))
+    monkeypatch.setattr(Line, "answers", 7)
+    monkeypatch.setattr(rig, "LATE_SECONDS", 3600.0)
+    since = datetime.now(UTC)
+    assert [lab.has_settled(since) for _ in range(3)] == [True, False, False]
+    monkeypatch.setattr(Line, "answers", 8)
+    assert [lab.has_settled(since) for _ in range(2)] == [True, False]
+    monkeypatch.setattr(rig, "LATE_SECONDS", 0.0)
+    assert lab.has_settled(since), "it is asked all the same after a while"
+    assert len(asked) == 3
 
 
 def prints(lab: Lab, *texts: str) -> list[str]:

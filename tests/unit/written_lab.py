@@ -153,13 +153,19 @@ class ToldServer:
 
 
 class Line:
-    """A relay that only notes what is done to it."""
+    """A relay that only notes what is done to it, and over which something has always been answered."""
 
     def __init__(self) -> None:
         self.did: list[str] = []
         self.turned_away = 0
         self.broken = False
         self.reached: Callable[[], bool] = lambda: False
+        self._answers = 0
+
+    @property
+    def answers(self) -> int:
+        self._answers += 1
+        return self._answers
 
     def hold_when(self, reached: Callable[[], bool]) -> None:
         self.reached = reached
