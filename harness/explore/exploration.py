@@ -9,7 +9,8 @@ plan.json        what is to be booted, and why
 boots.jsonl      what became of each, as it came
 decided.json     how many points each boot decides
 update.svg       the picture: what a cut after each write leads to
-report.json      the outcome
+report.json      the outcome, and for people:
+report.html
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from harness.explore.coverage import Coverage, Witness
 from harness.explore.crashid import CrashId
 from harness.explore.forecast import forecast
 from harness.explore.minimal import minimal
+from harness.explore.page import page
 from harness.explore.picture import draw
 from harness.explore.plan import Plan
 from harness.explore.pool import booted
@@ -42,6 +44,7 @@ from harness.storage import CrashPoint
 # What a start may still mend; all other rules are about what holds at every moment.
 MENDABLE: Final = frozenset({"data", "store"})
 TELL_SECONDS: Final = 20.0  # between words on how far it is
+PAGE: Final = "report.html"
 PLAN, BOOTS, REPORT, PICTURE, DECIDED = "plan.json", "boots.jsonl", "report.json", "update.svg", "decided.json"
 
 
@@ -176,6 +179,8 @@ class Exploration:
             "seconds": round(self.seconds, 1),
         }
         self._keep(REPORT, report)
+        picture = (self.folder / PICTURE).read_text()
+        (self.folder / PAGE).write_text(page(self._title, report, plan, results, picture))
         return report
 
     def _chosen(self, plan: Plan) -> list[Chosen]:
@@ -197,10 +202,14 @@ class Exploration:
         return forecast(judged.state, self.recording.about).ends or "old"
 
     def _draw(self, outcomes: dict[int, str], plan: Plan) -> None:
+        title = f"{self._title}: {plan.judged:,} crash points, {len(plan.classes)} classes"
+        (self.folder / PICTURE).write_text(draw(self.recording, outcomes, title))
+
+    @property
+    def _title(self) -> str:
         about = self.recording.about
         planted = f", with the planted fault {about.planted}" if about.planted else ""
-        title = f"{about.story}, seed {about.seed}{planted}: {plan.judged:,} crash points, {len(plan.classes)} classes"
-        (self.folder / PICTURE).write_text(draw(self.recording, outcomes, title))
+        return f"{about.story}, seed {about.seed}{planted}"
 
     def _explained(self, violated: Sequence[Judged]) -> list[dict[str, Any]]:
         """For one point of each class that is violated at the moment itself: the least that still is, in words."""
