@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every planted fault is caught, by the scenario that should catch it, and as a violation."""
+"""Every planted fault that has a scenario is caught by it, and as a violation; bench/mutants.py explores the others."""
 
 import json
 import subprocess
@@ -12,11 +12,12 @@ from harness.exitcodes import ExitCode
 from images.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
+CAUGHT = [name for name, one in MUTANTS.items() if one.caught_by]
 
 
 @pytest.mark.stack
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", CAUGHT)
 def test_planted_fault_is_caught(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"scenarios/{MUTANTS[name].caught_by}"]
     command += ["--mutant", name, "--runs", str(tmp_path)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.explore.stories import story
 from images import ext4
 from images.disk import copy_into, partition, provision
 from images.errors import ImageError
@@ -16,6 +17,7 @@ from images.ext4 import Edit
 from images.kernel import _copy_modules, _needs, _pack
 from images.layout import LAYOUT, MIB, SECTOR, Layout, Window
 from images.mutants import MUTANTS, Change, Mutant, mutant
+from images.planted import applications, board, course, flip, slot, store
 from images.recipes import NAME_FILE, RECIPES, recipe
 from images.run import run
 
@@ -259,14 +261,22 @@ def test_recipes_have_names_and_differ() -> None:
 
 def test_planted_faults_have_names_and_fit_what_they_change() -> None:
     assert all(name == one.name for name, one in MUTANTS.items())
+    assert len({one.plants for one in MUTANTS.values()}) == len(MUTANTS)
     for one in MUTANTS.values():
         assert one.plants
-        assert one.caught_by
+        assert one.caught_by or one.explored, f"nothing is to catch {one.name}"
+        assert bool(one.caught_by) == bool(one.rule)
+        assert one.explored is None or story(one.explored)
         assert bool(one.changes) == bool(one.edits())
         assert one.changes or not one.redundant_environment
     with pytest.raises(ImageError) as problem:
         mutant("z")
     assert problem.value.message == "There is no mutant 'z'."
+
+
+def test_no_planted_fault_takes_the_name_of_another() -> None:
+    areas = (flip, slot, store, course, board, applications)
+    assert sum(len(area.FAULTS) for area in areas) == len(MUTANTS)
 
 
 @pytest.mark.parametrize("old", ["this text is nowhere", "import "])
