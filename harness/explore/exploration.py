@@ -28,6 +28,7 @@ from harness.explore.coverage import Coverage, Witness
 from harness.explore.crashid import CrashId
 from harness.explore.forecast import forecast
 from harness.explore.minimal import minimal
+from harness.explore.order import RULE as ORDER
 from harness.explore.page import page
 from harness.explore.picture import draw
 from harness.explore.plan import Plan
@@ -42,7 +43,7 @@ from harness.judge import Outcome
 from harness.storage import CrashPoint
 
 # What a start may still mend; all other rules are about what holds at every moment.
-MENDABLE: Final = frozenset({"data", "store"})
+MENDABLE: Final = frozenset({"data", "store", ORDER})
 TELL_SECONDS: Final = 20.0  # between words on how far it is
 PAGE: Final = "report.html"
 PLAN, BOOTS, REPORT, PICTURE, DECIDED = "plan.json", "boots.jsonl", "report.json", "update.svg", "decided.json"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.explore.contents import Contents, digests
+from harness.explore.order import in_order
 from harness.explore.recording import Heard, Recording
 from harness.explore.replaced import Holds
 from harness.explore.space import Space
@@ -33,7 +34,7 @@ from harness.judge import (
     partitions,
 )
 from harness.judge.updatestore import PATH, UpdateStore, read_store
-from harness.judge.verdict import Finding, decide
+from harness.judge.verdict import Finding, conclude, decide
 from harness.lab.device import keepsakes
 from harness.storage import CrashPoint, DiskView, Kind, crash_extents
 
@@ -165,24 +166,23 @@ class StaticJudge:
             told=heard.record.status,
             application=found.application,
         )
-        return state, self._with_more(verdict, found)
+        return state, conclude(evidence, (*verdict.findings, *self._more(state, found)))
 
-    def _with_more(self, verdict: Verdict, found: _Data) -> Verdict:
-        """The verdict, with the rules for what the updater has stored, and for an application that can be undone."""
-        findings = []
-        if found.store is not None:
-            whole = any(found.store.whole)
-            findings.append(
-                decide(
-                    "store", whole, "The updater finds a whole record.", "No record in the updater's store is whole."
-                )
+    def _more(self, state: DeviceState, found: _Data) -> Iterator[Finding]:
+        """The rules for what the updater has stored, and for an application that can be undone."""
+        about, store = self.recording.about, found.store
+        if store is not None:
+            yield decide(
+                "store",
+                any(store.whole),
+                "The updater finds a whole record.",
+                "No record in the updater's store is whole.",
             )
-        replaced = self.recording.about.replaced
-        if replaced is not None and replaced.rolls_back:
-            says = f"The application is {found.application}."
-            findings.append(Finding("application", found.application != "torn", says))
-        outcome = verdict.outcome if all(one.holds for one in findings) else Outcome.VIOLATED
-        return Verdict(outcome, (*verdict.findings, *findings), verdict.doubts)
+        if store is not None and any(store.whole):
+            name = next((one.artifact_name for one in about.images if one.name == about.new), "")
+            yield in_order(state.boot, state.boots, about.old, about.new, store, name)
+        if about.replaced is not None and about.replaced.rolls_back:
+            yield Finding("application", found.application != "torn", f"The application is {found.application}.")
 
     def _environment(self, copies: list[bytes]) -> Environment:
         parsed = tuple(parse_copy(one, redundant=len(copies) > 1) for one in copies)

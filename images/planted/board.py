@@ -20,11 +20,6 @@ FAULTS: Final = (
         redundant_environment=False,
     ),
     Mutant(
-        "both-copies-in-one-place",
-        "fw_env.config names the first copy of the environment twice",
-        changes=(Change("/etc/fw_env.config", SECOND_COPY, SECOND_COPY.replace("0x8", "0x4")),),
-    ),
-    Mutant(
         "data-without-barriers",
         "the data partition is mounted with nobarrier, so that nothing on it is ever flushed",
         changes=(Change("/etc/init.d/rcS", MOUNT, MOUNT.replace("noatime", "noatime,nobarrier")),),

@@ -15,6 +15,9 @@ IMPORTS: Final = Change(
     "from collections.abc import Mapping\n",
     "import os\nimport zlib\nfrom collections.abc import Mapping\n",
 )
+COMMIT: Final = '        self._write({"upgrade_available": "0"})\n'
+# Once in the life of a board, long before its first update.
+FIRST_LOOK: Final = "            self.store.save(replace(device, slot=running))\n"
 COMMIT_METHOD: Final = "    def commit(self) -> None:\n        "
 # The counter of the copies as after some 250 writes: the last one took it from 255 to 0.
 AGE: Final = (
@@ -116,11 +119,7 @@ FAULTS: Final = (
                 )
                 + SCRIPT,
             ),
-            Change(
-                "keeper.py",
-                "            self.store.save(replace(device, slot=running))\n",
-                "            self.store.save(replace(device, slot=running))\n            self.env.age()\n",
-            ),
+            Change("keeper.py", FIRST_LOOK, FIRST_LOOK + "            self.env.age()\n"),
         ),
     ),
     Mutant(
@@ -158,9 +157,13 @@ FAULTS: Final = (
         ),
     ),
     Mutant(
-        "count-not-reset",
-        "the flip does not set the boot count to zero, so that a later trial has no start left",
-        changes=(Change("bootenv.py", FLIP, FLIP.replace('"bootcount": "0", ', "")),),
+        "count-left-over",
+        "the boot count is set to zero by the commit and not by the flip, so a trial that failed leaves it used up",
+        changes=(
+            Change("bootenv.py", FLIP, FLIP.replace('"bootcount": "0", ', "")),
+            Change("bootenv.py", COMMIT, COMMIT.replace("}", ', "bootcount": "0"}')),
+            Change("keeper.py", FIRST_LOOK, FIRST_LOOK + '            self.env._write({"bootcount": "0"})\n'),
+        ),
     ),
     Mutant(
         "back-to-the-other-slot",
