@@ -33,6 +33,7 @@ from harness.explore.page import page
 from harness.explore.picture import draw
 from harness.explore.plan import Plan
 from harness.explore.pool import booted
+from harness.explore.progress import RULE as PROGRESS
 from harness.explore.recording import Recording
 from harness.explore.revive import TOUCHED, Booted, Task
 from harness.explore.space import Space
@@ -43,7 +44,7 @@ from harness.judge import Outcome
 from harness.storage import CrashPoint
 
 # What a start may still mend; all other rules are about what holds at every moment.
-MENDABLE: Final = frozenset({"data", "store", ORDER})
+MENDABLE: Final = frozenset({"data", "store", ORDER, PROGRESS})
 TELL_SECONDS: Final = 20.0  # between words on how far it is
 PAGE: Final = "report.html"
 PLAN, BOOTS, REPORT, PICTURE, DECIDED = "plan.json", "boots.jsonl", "report.json", "update.svg", "decided.json"

@@ -42,7 +42,10 @@ class Plan:
             self.classes[judged.state] = Class(judged)
         else:
             known.points += 1
-            if self._chance.random() * known.points < 1:  # each of a class is as likely as any other
+            first = judged.suspicious > known.chosen.suspicious
+            also = judged.suspicious == known.chosen.suspicious
+            # A suspicious one stands for its class; of others, each is about as likely as any other.
+            if first or (also and self._chance.random() * known.points < 1):
                 known.chosen = judged
         if len(self._sample) < self.boots:
             self._sample.append(judged)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from harness.explore.contents import Contents, digests
 from harness.explore.order import in_order
+from harness.explore.progress import Progress
 from harness.explore.recording import Heard, Recording
 from harness.explore.replaced import Holds
 from harness.explore.space import Space
@@ -100,6 +101,7 @@ class StaticJudge:
         self._layout = about.layout
         places = (*about.layout.outside, *map(about.layout.partition, ("data", *(f"rootfs-{slot}" for slot in SLOTS))))
         self._contents = Contents(recording, places)
+        self._progress = Progress(recording)
         self._keepsakes = keepsakes(about.seed)
         slots = zip(self._contents.regions[-len(SLOTS) :], SLOTS, strict=True)
         self._known_slots = [self._slots_known(region, slot) for region, slot in slots]
@@ -124,6 +126,7 @@ class StaticJudge:
     def go_to(self, position: int) -> None:
         """Reach a position; what lies behind cannot be judged any more."""
         self._contents.go_to(position)
+        self._progress.go_to(position)
 
     def judge(self, point: CrashPoint, heard: Heard) -> Judged:
         """One point, whose position is the one that has been reached."""
@@ -166,9 +169,9 @@ class StaticJudge:
             told=heard.record.status,
             application=found.application,
         )
-        return state, conclude(evidence, (*verdict.findings, *self._more(state, found)))
+        return state, conclude(evidence, (*verdict.findings, *self._more(state, found, point)))
 
-    def _more(self, state: DeviceState, found: _Data) -> Iterator[Finding]:
+    def _more(self, state: DeviceState, found: _Data, point: CrashPoint) -> Iterator[Finding]:
         """The rules for what the updater has stored, and for an application that can be undone."""
         about, store = self.recording.about, found.store
         if store is not None:
@@ -181,6 +184,7 @@ class StaticJudge:
         if store is not None and any(store.whole):
             name = next((one.artifact_name for one in about.images if one.name == about.new), "")
             yield in_order(state.boot, state.boots, about.old, about.new, store, name)
+            yield self._progress.judge(point, store)
         if about.replaced is not None and about.replaced.rolls_back:
             yield Finding("application", found.application != "torn", f"The application is {found.application}.")
 

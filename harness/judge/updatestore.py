@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 PATH: Final = "mender/bootproof-store"  # on the data partition
@@ -30,6 +30,7 @@ class UpdateStore:
         outcome: what had become of it by then.
         going_on: whether a part of the payload is durable, and it is known how to go on after it.
         artifact: what the device calls itself.
+        target, durable: the slot that is written, and how many bytes of it are noted as durable.  Not compared.
     """
 
     whole: tuple[bool, bool]
@@ -37,6 +38,8 @@ class UpdateStore:
     outcome: str = ""
     going_on: bool = False
     artifact: str = ""
+    target: str = field(default="", compare=False)
+    durable: int = field(default=0, compare=False)
 
 
 def read_store(content: bytes | None) -> UpdateStore | None:
@@ -56,6 +59,8 @@ def read_store(content: bytes | None) -> UpdateStore | None:
         outcome=update.get("outcome", ""),
         going_on=bool(update.get("progress")),
         artifact=device.get("provides", {}).get("artifact_name", ""),
+        target=update.get("target", ""),
+        durable=(update.get("progress") or {}).get("done", 0),
     )
 
 

@@ -2,6 +2,7 @@
 """The static judge against the disks themselves, and on updates that are wrong in a known way."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from harness.explore.plan import Plan
 from harness.explore.recording import Recording
 from harness.explore.space import Space
 from harness.explore.static import Judged, StaticJudge
-from harness.judge import SLOTS, identify, next_boot, partitions, read_environment
+from harness.judge import SLOTS, Outcome, Verdict, identify, next_boot, partitions, read_environment
 from harness.storage import DiskView, crash_extents
 from tests.unit.small_recording import make
 
@@ -104,6 +105,18 @@ def test_a_plan_has_one_of_each_class_and_a_sample(states: list[Judged]) -> None
     for one in states:
         again.add(one)
     assert again.sample() == sample
+
+
+def test_a_suspicious_point_stands_for_its_class(states: list[Judged]) -> None:
+    """It would be one of thousands that are right."""
+    state = max((one.state for one in states), key=lambda state: sum(other.state == state for other in states))
+    alike = [one for one in states if one.state == state]
+    wrong = replace(alike[5], verdict=Verdict(Outcome.VIOLATED, ()))
+    for seed in range(10):
+        plan = Plan(boots=0, seed=seed)
+        for one in (*alike[:5], wrong, *alike[6:]):
+            plan.add(one)
+        assert plan.representatives() == [wrong]
 
 
 def test_an_exploration_keeps_its_plan(tmp_path: Path) -> None:
