@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs" / "mutants.md"
 STATIC, BOOT, NO_CUT, SURVIVES, UNKNOWN = "without a boot", "by a boot", "without any cut", "survives", "not recorded"
 KILLED = (STATIC, BOOT, NO_CUT)
+SAID = 200
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,13 @@ def crash(one: Explored) -> Iterator[str]:
     if one.crash_id:
         yield from (f"    {one.crash_id}", "")
         yield from (f"- {line}" for line in one.words)
-    yield f"- {one.says or 'Nothing was violated.'}"
+    yield f"- {shortened(one.says) or 'Nothing was violated.'}"
     yield ""
+
+
+def shortened(text: str) -> str:
+    """Some programs complain at length."""
+    return text if len(text) <= SAID else text[:SAID].rpartition(" ")[0] + " ..."
 
 
 def main() -> None:

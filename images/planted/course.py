@@ -38,6 +38,7 @@ FAULTS: Final = (
         "success is reported as soon as the slot is written, and nothing is rebooted",
         caught_by="test_clean_update.py::test_clean_update",
         rule="trial",
+        explored=None,
         changes=(
             Change(
                 "machine/tables.py",

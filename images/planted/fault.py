@@ -34,7 +34,8 @@ class Mutant:
         plants: the fault in one sentence.
         caught_by: the scenario (file and test below `scenarios/`) that must; None: none does.
         rule: of the verdict, which that scenario must find violated.
-        explored: the update that must show it if `bootproof explore` cuts it everywhere; None: no power cut shows it.
+        explored: the update that must show it if `bootproof explore` cuts it everywhere; None: no cut shows it, or an
+            update without a cut does, so that there is nothing to explore.
     """
 
     name: str
