@@ -22,6 +22,7 @@ from harness.explore.record import Recorder
 from harness.explore.recording import KEY, About, Heard, Recording
 from harness.explore.stories import story
 from harness.explore.touched import Touched
+from harness.explore.way import wrong_flip
 from harness.faults.network import Relay
 from harness.judge import SLOTS, Outcome
 from harness.lab.applications import ApplicationRig
@@ -175,6 +176,7 @@ def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
         if about.by_hand:
             byhand.look_after(rig)
         _claim(rig, about)
+        _flipped_rightly(rig, about)
         return
     kept = Path(task.records)
     kept.mkdir(parents=True)
@@ -185,6 +187,14 @@ def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
     _claim(rig, about)
     rig.version = about.old
     recorder.finish(story(about.story))
+
+
+def _flipped_rightly(rig: ApplicationRig, about: About) -> None:
+    """Nothing that is no known system was ever to be booted on the way, also where the bootloader saved it."""
+    board = rig.board
+    said = wrong_flip(board.log, board.media.view, about.layout, about.defaults, tuple(rig.known_images.values()))
+    if said is not None:
+        raise ClaimViolated(said)
 
 
 def _person(recorder: Recorder) -> None:
