@@ -116,7 +116,8 @@ def killed(exploration: Exploration, options: argparse.Namespace) -> dict[str, A
 
 
 def rules_of(result: Booted) -> tuple[str, ...]:
-    return violated_in(Path(result.folder))
+    """Of the last verdict; what was wrong on the way to it has no rule of its own."""
+    return violated_in(Path(result.folder)) or ("on the way",)
 
 
 def violated_in(folder: Path) -> tuple[str, ...]:

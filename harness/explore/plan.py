@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import Final
 
 from harness.explore.static import DeviceState, Judged
+
+DOWNLOADING: Final = frozenset({"update-fetch", "update-store"})
 
 
 @dataclass
@@ -53,11 +56,19 @@ class Plan:
             self._sample[place] = judged
 
     def representatives(self) -> list[Judged]:
-        """One of each class, the suspicious ones first."""
-        return sorted((one.chosen for one in self.classes.values()), key=lambda judged: not judged.suspicious)
+        """One of each class: the suspicious ones first, then those where something is at stake already."""
+        return sorted(
+            (one.chosen for one in self.classes.values()), key=lambda one: (not one.suspicious, _is_early(one))
+        )
 
     def sample(self) -> list[Judged]:
         """So many others that `boots` is reached; none if there are as many classes and suspicious points already."""
         taken = {(one.point, one.heard) for one in (*self.representatives(), *self.suspicious)}
         others = [one for one in self._sample if (one.point, one.heard) not in taken]
         return list(dict.fromkeys(others))[: max(0, self.boots - len(taken))]
+
+
+def _is_early(judged: Judged) -> bool:
+    """Whether there is only a download that may be lost."""
+    store = judged.state.store
+    return store is not None and store.state in DOWNLOADING and not judged.state.boot.trial

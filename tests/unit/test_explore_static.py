@@ -119,6 +119,16 @@ def test_a_suspicious_point_stands_for_its_class(states: list[Judged]) -> None:
         assert plan.representatives() == [wrong]
 
 
+def test_what_is_only_downloaded_is_booted_last(states: list[Judged]) -> None:
+    plan = Plan(boots=0)
+    for one in states:
+        plan.add(one)
+    stored = [one.state.store.state for one in plan.representatives() if one.state.store]
+    assert stored[0] == "update-install"
+    assert stored == sorted(stored)
+    assert stored[-1] == "update-store"
+
+
 def test_an_exploration_keeps_its_plan(tmp_path: Path) -> None:
     said: list[str] = []
     recording = make(tmp_path / "recording", trial=False)
