@@ -57,6 +57,8 @@ FAULTS: Final = (
                 "            beside.write_bytes(_rendered(record, 0))\n"
                 "            beside.replace(self.path)\n",
             ),
+            # Any flush of the file system makes durable what was renamed before it.
+            Change("scripts.py", "            flush_directory(self.artifact.parent)\n", "            pass\n"),
         ),
     ),
     Mutant(
