@@ -165,15 +165,18 @@ def table(found: Sequence[Explored]) -> Iterator[str]:
         "|---|---|---|---|---|---:|---:|---:|",
     )
     for one in found:
+        rules = ", ".join(one.rules) or "-"
         yield (
-            f"| `{one.name}` | {MUTANTS[one.name].plants} | {one.story} | {how_of(one)} | {', '.join(one.rules)} "
+            f"| `{one.name}` | {MUTANTS[one.name].plants} | {one.story} | {how_of(one)} | {rules} "
             f"| {one.judged:,} | {one.boots} | {one.seconds:.0f} |"
         )
     left = [name for name in wanted if name not in {one.name for one in found}]
     if left:
         yield from ("", f"Not explored yet: {', '.join(f'`{name}`' for name in left)}.")
     unseen = [f"`{one.name}`: {one.plants}" for one in MUTANTS.values() if not one.explored]
-    yield from ("", f"No power cut shows {'; '.join(unseen)}. Scenarios catch them.", "", "## The crashes", "")
+    yield from ("", "Not explored, as no cut of these updates shows them, or none is needed; scenarios catch them:", "")
+    yield from (f"- {line}" for line in unseen)
+    yield from ("", "## The crashes", "")
     for one in found:
         yield from crash(one)
 
