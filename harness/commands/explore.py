@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BOOTS = 60
 BOOTS_AGAIN = 6  # of each recovery
+LEAST = 8
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,6 +36,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--again", type=int, default=0, metavar="N", help="cut again while the board recovers from N of the points (0)"
     )
+    parser.add_argument(
+        "--least", type=int, default=LEAST, metavar="N",
+        help=f"boots for the least that still is violated, where only a boot showed it ({LEAST})",
+    )  # fmt: skip
     parser.add_argument("--all-writes", action="store_true", help="examine every write to a slot, too")
     parser.add_argument("--mutant", metavar="NAME", help="explore images with a planted fault")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with an exploration that was interrupted")
@@ -53,7 +58,7 @@ def _perform(options: argparse.Namespace) -> int:
     if options.list:
         print_table(("update", "what it is"), ((one.name, one.says) for one in STORIES.values()))
         return ExitCode.HELD
-    if min(options.boots, options.again) < 0 or options.jobs < 1:
+    if min(options.boots, options.again, options.least) < 0 or options.jobs < 1:
         raise UsageError("There must be at least one board at a time, and no fewer than 0 boots.", "See --help.")
     story(options.story)
     narrator = Narrator()
@@ -139,6 +144,7 @@ def _boot(exploration: Exploration, options: argparse.Namespace, began: float) -
         for _ in exploration.boot(exploration.planned()[: options.boots], options.jobs):
             pass
         exploration.decide()
+        exploration.explain(options.least, options.jobs)
     except KeyboardInterrupt:
         complain(f"What is done is kept; go on with: bootproof explore --resume {exploration.folder}")
         raise

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.explore.archive import UNPACKED, pack
-from harness.explore.exploration import Chosen, Exploration
+from harness.explore.chosen import CLASS, Chosen
+from harness.explore.exploration import WORKERS, Exploration
 from harness.explore.plan import Plan
 from harness.explore.pool import booted
 from harness.explore.recording import Recording
@@ -52,7 +53,7 @@ def together(report: dict[str, Any], recoveries: Sequence[dict[str, Any]]) -> di
 def _recorded(exploration: Exploration, points: int, workers: int) -> list[tuple[Chosen, Path]]:
     """The first cuts, and the folders that hold the recordings of what followed; what was violated has none."""
     seed = exploration.recording.about.seed
-    candidates = [one for one in exploration.planned() if one.why == "class" and not one.violates]
+    candidates = [one for one in exploration.planned() if one.why == CLASS and not one.violates]
     candidates = random.Random(seed).sample(candidates, min(points, len(candidates)))
     tasks = {}
     for number, one in enumerate(candidates, 1):
@@ -60,7 +61,7 @@ def _recorded(exploration: Exploration, points: int, workers: int) -> list[tuple
         folder.mkdir(exist_ok=True)
         tasks[replace(one.task, records=str(folder / UNPACKED), follows=False)] = (one, folder)
     found = []
-    for task, result in booted(list(tasks), workers, exploration.folder / "workers.log"):
+    for task, result in booted(list(tasks), workers, exploration.folder / WORKERS):
         one, folder = tasks[task]
         if result.outcome == Outcome.HELD.value:
             found.append((one, folder))

@@ -4,8 +4,9 @@ that counts in the end.
 
 What a board does follows from what it reads and from what the server tells it.  So a point with the same card, the
 same server and the same content wherever the recovery read before it wrote goes the same way, up to the order in which
-things happen at the same time.  What the recovery neither read nor wrote must be the same, too, but for the slot that
-nobody uses in the end.
+things happen at the same time.  A copy on the card whose checksum is wrong is as good as any other such copy: nobody
+looks further (tests/stack/test_bootmodel.py).  What the recovery neither read nor wrote must be the same, too, but for
+a slot that was never to be booted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from harness.explore.contents import Contents, digests
 from harness.explore.recording import Heard, Recording
 from harness.explore.space import Space
 from harness.explore.sums import Region
+from harness.judge import parse_copy
 from harness.storage import CrashPoint
 from images.layout import Window
 
@@ -47,6 +49,7 @@ class Coverage:
     def __init__(self, recording: Recording, witnesses: Sequence[Witness]) -> None:
         self._recording = recording
         self._witnesses = sorted(witnesses, key=lambda one: one.point.position)
+        self._valid: dict[bytes, bool] = {}  # by a copy's digest
 
     def decided(self, space: Space) -> Iterator[tuple[CrashPoint, Heard, Witness]]:
         """Each point of the space that some witness decides, its own among them, with the first such witness."""
@@ -57,7 +60,7 @@ class Coverage:
             heard_here = self._recording.heard_at(position)
             possible = [one for one in seen if one.witness.heard in heard_here]
             for point in space.points(position, contents.epoch, contents.card):
-                card = digests(contents.copies(point))
+                card = self._card(contents, point)
                 alike = [one for one in possible if one.card == card]
                 for heard in heard_here:
                     found = self._found(contents, point, [one for one in alike if one.witness.heard == heard])
@@ -66,6 +69,16 @@ class Coverage:
 
     def _found(self, contents: Contents, point: CrashPoint, alike: Sequence[_Seen]) -> Witness | None:
         return next((one.witness for one in alike if contents.numbers(point, one.regions) == one.numbers), None)
+
+    def _card(self, contents: Contents, point: CrashPoint) -> tuple[bytes, ...]:
+        """What stands for the environment copies, and is empty for a damaged one."""
+        copies = contents.copies(point)
+        found = []
+        for copy, digest in zip(copies, digests(copies), strict=True):
+            if digest not in self._valid:
+                self._valid[digest] = parse_copy(copy, redundant=len(copies) > 1).valid
+            found.append(digest if self._valid[digest] else b"")
+        return tuple(found)
 
     def _contents(self) -> Contents:
         return Contents(self._recording, [window for one in self._witnesses for window in one.windows])
@@ -77,7 +90,7 @@ class Coverage:
             contents.go_to(one.point.position)
             part = slice(at, at + len(one.windows))
             at = part.stop
-            card = digests(contents.copies(one.point))
+            card = self._card(contents, one.point)
             numbers = contents.numbers(one.point, contents.regions[part])
             found.append(_Seen(one, card, numbers, tuple(later.regions[part])))
         return found

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fewest lost writes that still break the same rule: delta debugging (Zeller and Hildebrandt, IEEE TSE 2002, the
-algorithm ddmin), with the static judge as the test."""
+algorithm ddmin), with the static judge or a boot as the test."""
 
 from __future__ import annotations
 
@@ -26,10 +26,17 @@ def minimal(judge: StaticJudge, point: CrashPoint, heard: Heard) -> CrashPoint:
     def breaks(candidate: CrashPoint) -> bool:
         return bool(broken & {one.rule for one in judge.judge(candidate, heard).verdict.violations})
 
+    return smallest(point, breaks)
+
+
+def smallest(point: CrashPoint, breaks: Callable[[CrashPoint], bool]) -> CrashPoint:
+    """The smallest point at the same position that breaks as this one does; each question may be a dear one."""
     for simpler in (CrashPoint(point.position), CrashPoint(point.position, point.lost)):
         if simpler != point and breaks(simpler):
             point = simpler
             break
+    if not point.lost:
+        return point
     lost = ddmin(sorted(point.lost), lambda kept: breaks(replace(point, lost=frozenset(kept))))
     return replace(point, lost=frozenset(lost))
 

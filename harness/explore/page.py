@@ -11,6 +11,8 @@ from html import escape
 from statistics import median, quantiles
 from typing import Any, Final
 
+from harness.explore.chosen import CLASS, Chosen
+
 BINS: Final = 12
 BAR_WIDTH, BAR_HEIGHT, GAP = 44, 120, 4
 STYLE: Final = """
@@ -25,21 +27,27 @@ td.number { text-align: right; font-variant-numeric: tabular-nums } code { font-
 
 
 def page(
-    title: str, report: Mapping[str, Any], plan: Mapping[str, Any], results: Mapping[str, Any], picture: str
+    title: str,
+    report: Mapping[str, Any],
+    violations: Sequence[Mapping[str, Any]],
+    chosen: Sequence[Chosen],
+    results: Mapping[str, Any],
+    picture: str,
 ) -> str:
     """The page's text.
 
     Args:
         title: the update that was explored.
         report: the outcome, with its figures.
-        plan: what was judged and chosen, as it is kept.
+        violations: those that are explained.
+        chosen: the points that were to be booted.
         results: what became of each boot, by crash ID.
         picture: the SVG of the update.
     """
     parts = (
         f"<h1>{escape(title)}</h1>", _figures(report), f'<div class="picture">{picture}</div>',
-        "<h2>Violations</h2>", _violations(report, plan, results),
-        "<h2>Classes of crash points that no device could tell apart</h2>", _classes(plan, results),
+        "<h2>Violations</h2>", _violations(report, violations, results),
+        "<h2>Classes of crash points that no device could tell apart</h2>", _classes(chosen, results),
         "<h2>Time to recover</h2>", _times([one["seconds"] for one in results.values() if one["outcome"] == "held"]),
     )  # fmt: skip
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
@@ -56,9 +64,9 @@ def _figures(report: Mapping[str, Any]) -> str:
     )
 
 
-def _violations(report: Mapping[str, Any], plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    """Each with what is wrong; for what is wrong at the moment itself also the least that still is, in words."""
-    explained = {one["crash_id"]: one for one in plan["violations"]}
+def _violations(report: Mapping[str, Any], found: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
+    """Each with what is wrong, and the least that still is, in words, where that is known."""
+    explained = {one["crash_id"]: one for one in found}
     items = []
     for name in report["violations"]:
         one = explained.get(name)
@@ -71,18 +79,17 @@ def _violations(report: Mapping[str, Any], plan: Mapping[str, Any], results: Map
     return f"<ul>{''.join(items)}</ul>" if items else "<p>None.</p>"
 
 
-def _classes(plan: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+def _classes(chosen: Sequence[Chosen], results: Mapping[str, Any]) -> str:
     rows = []
-    for one in sorted((one for one in plan["chosen"] if one["why"] == "class"), key=lambda one: -one["points"]):
-        result = results.get(one["crash_id"])
-        outcome = result["outcome"] if result else "violated" if one["violates"] else "not booted"
+    for one in sorted((one for one in chosen if one.why == CLASS), key=lambda one: -one.points):
+        result = results.get(one.crash_id)
+        outcome = result["outcome"] if result else "violated" if one.violates else "not booted"
         seconds = f"{result['seconds']:.1f}" if result and result["seconds"] else ""
-        ended = (result or {}).get("ended") or "?"
-        forecast = f"{one['ends'] or '?'}, {ended}" if result else one["ends"] or "?"
+        became = f"{one.ends or '?'}, {result['ended'] or '?'}" if result else one.ends or "?"
         rows.append(
-            f'<tr><td class="number">{one["points"]:,}</td><td>{escape(one["says"])}</td><td>{forecast}</td>'
+            f'<tr><td class="number">{one.points:,}</td><td>{escape(one.says)}</td><td>{became}</td>'
             f'<td class="{outcome}">{outcome}</td><td class="number">{seconds}</td>'
-            f"<td><code>{escape(one['crash_id'])}</code></td></tr>"
+            f"<td><code>{escape(one.crash_id)}</code></td></tr>"
         )
     names = ("Points", "The device", "Forecast, became", "Boot", "Seconds", "Crash ID")
     return f"<table><tr>{''.join(f'<th>{name}</th>' for name in names)}</tr>{''.join(rows)}</table>"

@@ -11,6 +11,7 @@ from harness.explore.recording import Heard, Recording
 from harness.explore.space import Space
 from harness.explore.static import StaticJudge
 from harness.explore.touched import LEFT, READ, READ_THEN_WRITTEN, WRITTEN, Touched
+from harness.judge import parse_copy
 from harness.storage import CrashPoint, DiskView, crash_extents
 from images.layout import SECTOR, Window
 from tests.unit.small_board import LAYOUT
@@ -61,7 +62,9 @@ def test_what_was_only_written_does_not_matter_nor_what_is_left_in_a_free_slot()
 
 def content(recording: Recording, point: CrashPoint, windows: tuple[Window, ...]) -> list[bytes]:
     view = DiskView(recording.media.base, crash_extents(recording.log, point, LAYOUT))
-    return [view.read(one.start, one.size) for one in (LAYOUT.card, *windows)]
+    copies = [view.read(LAYOUT.card.start + offset, LAYOUT.env_size) for offset in LAYOUT.env_offsets]
+    card = [copy if parse_copy(copy, redundant=True).valid else b"damaged" for copy in copies]
+    return [*card, *(view.read(one.start, one.size) for one in windows)]
 
 
 def examined(recording: Recording) -> list[tuple[CrashPoint, Heard]]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.explore.chosen import in_words
 from harness.explore.crashid import CrashId
-from harness.explore.exploration import Exploration, in_words
+from harness.explore.exploration import Exploration
 from harness.explore.forecast import forecast
 from harness.explore.plan import Plan
 from harness.explore.recording import Recording

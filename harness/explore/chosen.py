@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The points that are booted, and what the static judge thinks of each: as values that a file can keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from harness.explore.crashid import CrashId
+from harness.explore.forecast import forecast
+from harness.explore.order import RULE as ORDER
+from harness.explore.plan import Plan
+from harness.explore.progress import RULE as PROGRESS
+from harness.explore.recording import Recording
+from harness.explore.revive import Task
+from harness.explore.static import DeviceState, Judged
+from harness.judge import Outcome
+
+# What a start may still mend; all other rules are about what holds at every moment.
+MENDABLE: Final = frozenset({"data", "store", ORDER, PROGRESS})
+CLASS: Final = "class"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A point that is booted, and what the static judge thinks of it.
+
+    Attributes:
+        why: class, suspicious or sample.
+        starts, ends: the forecast.
+        violates: the rules that do not hold at the moment itself.
+        points: how many points its class has.
+    """
+
+    crash_id: str
+    task: Task
+    why: str
+    says: str
+    starts: str | None
+    ends: str | None
+    violates: tuple[str, ...]
+    points: int
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Chosen:
+        """The opposite of `dataclasses.asdict`."""
+        return cls(**{**values, "task": Task(**values["task"]), "violates": tuple(values["violates"])})
+
+    def is_forecast(self, result: Mapping[str, Any]) -> bool:
+        """Whether a boot held, and went as it should."""
+        seen = (result["started"], result["ended"])
+        return bool(result["outcome"] == Outcome.HELD.value and seen == (self.starts, self.ends))
+
+
+def choose(plan: Plan, recording: Recording, runs: Path) -> list[Chosen]:
+    """One of each class, the suspicious ones, and a sample; the folders of their boots go into `runs`."""
+    found: dict[str, Chosen] = {}
+    for why, points in (
+        (CLASS, plan.representatives()),
+        ("suspicious", plan.suspicious[: plan.boots]),
+        ("sample", plan.sample()),
+    ):
+        for judged in points:
+            one = _chosen(why, judged, recording, runs, number=len(found) + 1, points=plan.classes[judged.state].points)
+            found.setdefault(one.crash_id, one)
+    return list(found.values())
+
+
+def violates(judged: Judged) -> tuple[str, ...]:
+    """The rules that do not hold at the moment itself, whatever a start might mend."""
+    return tuple(one.rule for one in judged.verdict.violations if one.rule not in MENDABLE)
+
+
+def _chosen(why: str, judged: Judged, recording: Recording, runs: Path, *, number: int, points: int) -> Chosen:
+    about = recording.about
+    task = Task(
+        number=number,
+        recording=str(recording.folder),
+        point=str(judged.point),
+        heard=about.heard.index(judged.heard),
+        runs=str(runs),
+        follows=why == CLASS,
+    )
+    expected = forecast(judged.state, about)
+    return Chosen(
+        crash_id=str(CrashId.of(recording, judged.point, judged.heard)),
+        task=task,
+        why=why,
+        says=in_words(judged.state),
+        starts=expected.starts,
+        ends=expected.ends,
+        violates=violates(judged),
+        points=points,
+    )
+
+
+def in_words(state: DeviceState) -> str:
+    """What a device in this state would find."""
+    slot = f"slot {state.boot.slot.upper()}" if state.boot.slot else "no slot"
+    trial = " on trial" if state.boot.trial else ""
+    images = ", ".join(f"{name} {image or 'in part'}" for name, image in zip("AB", state.slots, strict=True))
+    update = state.store.state if state.store and state.store.state else "no update"
+    application = f", has the {state.application} application" if state.application else ""
+    heard = f"the server heard {state.told or 'nothing'}"
+    return f"starts {slot}{trial} ({images}){application}, goes on with {update}, {heard}"

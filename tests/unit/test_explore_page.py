@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of an exploration, and the least that still is violated where only boots have shown it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.explore import exploration as module
+from harness.explore.exploration import Exploration
+from harness.explore.plan import Plan
+from harness.explore.pool import Result
+from harness.explore.recording import Recording
+from harness.explore.revive import Booted, Task
+from harness.explore.touched import LEFT, Touched
+from harness.storage import CrashPoint
+from images.layout import SECTOR
+from tests.unit.small_board import LAYOUT
+from tests.unit.small_recording import make
+
+SAYS = "Slot B was <never> seen"
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return make(tmp_path / "recording")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[CrashPoint]:
+    """Boots that a written board makes: it is violated where the third operation is lost."""
+    asked: list[CrashPoint] = []
+
+    def booted(tasks: Sequence[Task], _: int, __: Path) -> Iterator[Result]:
+        for task in tasks:
+            point = CrashPoint.parse(task.point)
+            asked.append(point)
+            bad = 2 in point.lost
+            (tmp_path / "touched").write_bytes(Touched(bytes([LEFT]) * (LAYOUT.disk.size // SECTOR)).packed())
+            yield (
+                task,
+                Booted(
+                    task.point, task.heard, "violated" if bad else "held", SAYS if bad else "", "a",
+                    None if bad else "new", "success", 1.5 + len(asked) % 7, folder=str(tmp_path),
+                ),
+            )  # fmt: skip
+
+    monkeypatch.setattr(module, "booted", booted)
+    return asked
+
+
+def explored(tmp_path: Path, recording: Recording) -> Exploration:
+    exploration = Exploration(tmp_path, recording, lambda _: None)
+    exploration.judge(Plan(boots=40, seed=2))
+    for _ in exploration.boot(exploration.planned()[:40], 1):
+        pass
+    return exploration
+
+
+def test_the_least_that_boots_still_show_is_found(
+    tmp_path: Path, recording: Recording, asked: list[CrashPoint]
+) -> None:
+    exploration = explored(tmp_path, recording)
+    violated = [point for point in asked if 2 in point.lost]
+    assert violated
+    exploration.explain(40, 1)
+    found = exploration.violations()
+    assert len(found) == len(violated)
+    for one in found:
+        assert one["says"] == SAYS
+        assert re.search(r"@slot.write\+\d+,lost=\d+$", one["least"]), "one lost write, and nothing torn"
+        assert one["words"][1].startswith("Lost: slot B from byte 65,536, 65,536 bytes")
+    before = len(asked)
+    exploration.explain(40, 1)
+    assert len(asked) == before, "what is known is not looked for again"
+
+
+def test_no_more_boots_are_spent_than_were_allowed(
+    tmp_path: Path, recording: Recording, asked: list[CrashPoint]
+) -> None:
+    exploration = explored(tmp_path, recording)
+    before, violated = len(asked), sum(2 in point.lost for point in asked)
+    exploration.explain(0, 1)
+    assert (len(asked), exploration.violations()) == (before, [])
+    exploration.explain(2, 1)
+    assert len(exploration.violations()) == violated
+    assert before < len(asked) <= before + 2 * violated
+
+
+def test_the_page_has_the_picture_the_violations_the_classes_and_the_times(
+    tmp_path: Path, recording: Recording, asked: list[CrashPoint]
+) -> None:
+    exploration = explored(tmp_path, recording)
+    exploration.explain(20, 1)
+    exploration.decide()
+    report = exploration.report()
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 2
+    assert SAYS not in page, "it is escaped"
+    assert page.count("Slot B was &lt;never&gt; seen") == len(report["violations"]) > 0
+    assert all(name in page for name in report["violations"])
+    assert page.count("<tr>") == report["classes"] + 1
+    held = sum(2 not in point.lost for point in asked[: report["states_booted"]])
+    assert f"{held} boots: " in page
+    assert report["states_decided"] >= held, "each boot decides its own point"
+
+
+def test_an_exploration_without_boots_has_a_page_too(tmp_path: Path, recording: Recording) -> None:
+    exploration = Exploration(tmp_path, recording, lambda _: None)
+    exploration.judge(Plan(boots=0))
+    exploration.report()
+    page = (tmp_path / "report.html").read_text()
+    assert "Nothing was booted." in page
+    assert "<p>None.</p>" in page
