@@ -8,6 +8,8 @@ import contextlib
 import os
 import secrets
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from harness.exitcodes import ExitCode
 
 if TYPE_CHECKING:
     from harness.explore.exploration import Exploration
+    from harness.explore.pool import Pool
     from harness.explore.recording import Recording
     from harness.narrator import Narrator
 
@@ -33,6 +36,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; a run prints its own")
     parser.add_argument("--boots", type=int, default=BOOTS, metavar="N", help=f"how many points to boot ({BOOTS})")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="boards at a time")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="boot on the workers of a Dask cluster; DIR must be at the same path on all of them",
+    )
     parser.add_argument(
         "--again", type=int, default=0, metavar="N", help="cut again while the board recovers from N of the points (0)"
     )
@@ -50,10 +58,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _perform(options: argparse.Namespace) -> int:
     from harness.commands.output import print_table
-    from harness.explore.again import explore_again, together
-    from harness.explore.archive import pack
     from harness.explore.stories import STORIES, story
-    from harness.narrator import Narrator
 
     if options.list:
         print_table(("update", "what it is"), ((one.name, one.says) for one in STORIES.values()))
@@ -61,13 +66,36 @@ def _perform(options: argparse.Namespace) -> int:
     if min(options.boots, options.again, options.least) < 0 or options.jobs < 1:
         raise UsageError("There must be at least one board at a time, and no fewer than 0 boots.", "See --help.")
     story(options.story)
+    with _pool(options) as pool:
+        return _explored(options, pool)
+
+
+@contextlib.contextmanager
+def _pool(options: argparse.Namespace) -> Iterator[Pool]:
+    """Where points are booted; a cluster that is not there is noticed before anything is recorded."""
+    if options.scheduler is None:
+        from harness.explore.pool import booted
+
+        yield partial(booted, workers=options.jobs)
+        return
+    from harness.explore.cluster import Cluster
+
+    with contextlib.closing(Cluster(options.scheduler)) as cluster:
+        yield cluster.booted
+
+
+def _explored(options: argparse.Namespace, pool: Pool) -> int:
+    from harness.explore.again import explore_again, together
+    from harness.explore.archive import pack
+    from harness.narrator import Narrator
+
     narrator = Narrator()
     began = time.monotonic()
     exploration = _begun(options, narrator) if options.resume is None else _resumed(options, narrator)
-    _boot(exploration, options, began)
+    _boot(exploration, options, pool, began)
     report = exploration.report()
     if options.again:
-        recoveries = explore_again(exploration, options.again, BOOTS_AGAIN, options.jobs)
+        recoveries = explore_again(exploration, options.again, BOOTS_AGAIN, pool)
         report = {**together(report, recoveries), "seconds": round(time.monotonic() - began, 1)}
     pack(exploration.recording)
     if options.json:
@@ -138,13 +166,13 @@ def _resumed(options: argparse.Namespace, narrator: Narrator) -> Exploration:
     return exploration if exploration.is_planned else _judged(exploration, options)
 
 
-def _boot(exploration: Exploration, options: argparse.Namespace, began: float) -> None:
+def _boot(exploration: Exploration, options: argparse.Namespace, pool: Pool, began: float) -> None:
     """Boot what was planned; the results are kept as they come."""
     try:
-        for _ in exploration.boot(exploration.planned()[: options.boots], options.jobs):
+        for _ in exploration.boot(exploration.planned()[: options.boots], pool):
             pass
         exploration.decide()
-        exploration.explain(options.least, options.jobs)
+        exploration.explain(options.least, pool)
     except KeyboardInterrupt:
         complain(f"What is done is kept; go on with: bootproof explore --resume {exploration.folder}")
         raise

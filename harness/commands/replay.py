@@ -100,7 +100,7 @@ def _boot(
 
     number = recording.about.heard.index(heard)
     task = Task(1, str(recording.folder), str(point), number, str(run.path), follows=True, keeps=True)
-    ((_, result),) = booted([task], 1, run / "worker.log")
+    ((_, result),) = booted([task], run / "worker.log", workers=1)
     if options.json:
         print_json({"crash_id": options.crash_id, **result.as_dict()})
     else:

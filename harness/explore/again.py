@@ -14,7 +14,7 @@ from harness.explore.archive import UNPACKED, pack
 from harness.explore.chosen import CLASS, Chosen
 from harness.explore.exploration import WORKERS, Exploration
 from harness.explore.plan import Plan
-from harness.explore.pool import booted
+from harness.explore.pool import Pool
 from harness.explore.recording import Recording
 from harness.judge import Outcome
 
@@ -25,17 +25,17 @@ ADDED: Final = (
 )  # fmt: skip
 
 
-def explore_again(exploration: Exploration, points: int, boots: int, workers: int) -> list[dict[str, Any]]:
+def explore_again(exploration: Exploration, points: int, boots: int, pool: Pool) -> list[dict[str, Any]]:
     """Record the recovery from so many points, each of another class, and explore every one, with so many boots each.
 
     Returns the reports, each with the crash ID of the `first` cut.
     """
     reports = []
-    for chosen, folder in _recorded(exploration, points, workers):
+    for chosen, folder in _recorded(exploration, points, pool):
         exploration.say(f"The recovery from {chosen.crash_id}")
         recovery = Exploration(folder, Recording(folder / UNPACKED), exploration.say)
         recovery.judge(Plan(boots, exploration.recording.about.seed))
-        for _ in recovery.boot(recovery.planned()[:boots], workers):
+        for _ in recovery.boot(recovery.planned()[:boots], pool):
             pass
         recovery.decide()
         reports.append({"first": chosen.crash_id, **recovery.report()})
@@ -50,7 +50,7 @@ def together(report: dict[str, Any], recoveries: Sequence[dict[str, Any]]) -> di
     return {**report, **added, "violations": violations, "recoveries": list(recoveries)}
 
 
-def _recorded(exploration: Exploration, points: int, workers: int) -> list[tuple[Chosen, Path]]:
+def _recorded(exploration: Exploration, points: int, pool: Pool) -> list[tuple[Chosen, Path]]:
     """The first cuts, and the folders that hold the recordings of what followed; what was violated has none."""
     seed = exploration.recording.about.seed
     candidates = [one for one in exploration.planned() if one.why == CLASS and not one.violates]
@@ -61,7 +61,7 @@ def _recorded(exploration: Exploration, points: int, workers: int) -> list[tuple
         folder.mkdir(exist_ok=True)
         tasks[replace(one.task, records=str(folder / UNPACKED), follows=False)] = (one, folder)
     found = []
-    for task, result in booted(list(tasks), workers, exploration.folder / WORKERS):
+    for task, result in pool(list(tasks), exploration.folder / WORKERS):
         one, folder = tasks[task]
         if result.outcome == Outcome.HELD.value:
             found.append((one, folder))

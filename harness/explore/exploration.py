@@ -32,7 +32,7 @@ from harness.explore.forecast import forecast
 from harness.explore.page import page
 from harness.explore.picture import draw
 from harness.explore.plan import Plan
-from harness.explore.pool import booted
+from harness.explore.pool import Pool
 from harness.explore.recording import Recording
 from harness.explore.revive import TOUCHED, Booted, Task
 from harness.explore.space import Space
@@ -94,12 +94,12 @@ class Exploration:
         """What was chosen, as it was kept."""
         return [Chosen.of(one) for one in self._plan()["chosen"]]
 
-    def boot(self, chosen: Sequence[Chosen], workers: int) -> Iterator[tuple[Chosen, Booted]]:
-        """Boot those that have not been booted yet; each result is kept before it is given."""
+    def boot(self, chosen: Sequence[Chosen], pool: Pool) -> Iterator[tuple[Chosen, Booted]]:
+        """Boot those that have not been booted yet, in this pool; each result is kept before it is given."""
         done = self._booted()
         left = [one for one in chosen if one.crash_id not in done]
         by_task = {one.task: one for one in left}
-        results = booted([one.task for one in left], workers, self.folder / WORKERS)
+        results = pool([one.task for one in left], self.folder / WORKERS)
         began = time.monotonic()
         with (self.folder / BOOTS).open("a", buffering=1) as kept:
             for number, (task, result) in enumerate(results, 1):
@@ -131,7 +131,7 @@ class Exploration:
         windows = tuple(touched.matters(layout, free))
         return Witness(one["crash_id"], CrashPoint.parse(task["point"]), about.heard[task["heard"]], windows)
 
-    def explain(self, boots: int, workers: int) -> None:
+    def explain(self, boots: int, pool: Pool) -> None:
         """Look for the least that still is violated, where only boots have shown it, with so many boots for each."""
         known = {one["crash_id"] for one in self.violations()}
         results = self._booted()
@@ -143,7 +143,7 @@ class Exploration:
 
             def breaks(point: CrashPoint, like: Task = one.task) -> bool:
                 task = replace(like, point=str(point))
-                ((_, again),) = booted([task], workers, self.folder / WORKERS)
+                ((_, again),) = pool([task], self.folder / WORKERS)
                 return again.outcome == Outcome.VIOLATED.value
 
             found = explain_boot(self.recording, one, result["says"], breaks, boots)

@@ -9,7 +9,7 @@ import json
 import queue
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness.errors import HostProblem
@@ -18,6 +18,7 @@ from harness.explore.worker import COMMAND
 from harness.process import Process
 
 Result = tuple[Task, Booted]
+Pool = Callable[[Sequence[Task], Path], Iterator[Result]]  # boots tasks; takes, too, where complaints go
 
 
 class Worker:
@@ -45,7 +46,7 @@ class Worker:
         self._process.terminate()
 
 
-def booted(tasks: Sequence[Task], workers: int, errors: Path) -> Iterator[Result]:
+def booted(tasks: Sequence[Task], errors: Path, *, workers: int) -> Iterator[Result]:
     """Each task with what became of it, in the order in which they are ready.
 
     Raises:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.explore import exploration as module
 from harness.explore.exploration import Exploration
 from harness.explore.plan import Plan
-from harness.explore.pool import Result
+from harness.explore.pool import Pool, Result
 from harness.explore.recording import Recording
 from harness.explore.revive import Booted, Task
 from harness.explore.touched import LEFT, Touched
@@ -28,11 +27,11 @@ def recording(tmp_path: Path) -> Recording:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[CrashPoint]:
-    """Boots that a written board makes: it is violated where the third operation is lost."""
+def boards(tmp_path: Path) -> tuple[Pool, list[CrashPoint]]:
+    """A pool of written boards, violated where the third operation is lost; and the points that were booted."""
     asked: list[CrashPoint] = []
 
-    def booted(tasks: Sequence[Task], _: int, __: Path) -> Iterator[Result]:
+    def booted(tasks: Sequence[Task], _: Path) -> Iterator[Result]:
         for task in tasks:
             point = CrashPoint.parse(task.point)
             asked.append(point)
@@ -46,25 +45,25 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[CrashPoint]:
                 ),
             )  # fmt: skip
 
-    monkeypatch.setattr(module, "booted", booted)
-    return asked
+    return booted, asked
 
 
-def explored(tmp_path: Path, recording: Recording) -> Exploration:
+def explored(tmp_path: Path, recording: Recording, pool: Pool) -> Exploration:
     exploration = Exploration(tmp_path, recording, lambda _: None)
     exploration.judge(Plan(boots=40, seed=2))
-    for _ in exploration.boot(exploration.planned()[:40], 1):
+    for _ in exploration.boot(exploration.planned()[:40], pool):
         pass
     return exploration
 
 
 def test_the_least_that_boots_still_show_is_found(
-    tmp_path: Path, recording: Recording, asked: list[CrashPoint]
+    tmp_path: Path, recording: Recording, boards: tuple[Pool, list[CrashPoint]]
 ) -> None:
-    exploration = explored(tmp_path, recording)
+    pool, asked = boards
+    exploration = explored(tmp_path, recording, pool)
     violated = [point for point in asked if 2 in point.lost]
     assert violated
-    exploration.explain(40, 1)
+    exploration.explain(40, pool)
     found = exploration.violations()
     assert len(found) == len(violated)
     for one in found:
@@ -72,27 +71,29 @@ def test_the_least_that_boots_still_show_is_found(
         assert re.search(r"@slot.write\+\d+,lost=\d+$", one["least"]), "one lost write, and nothing torn"
         assert one["words"][1].startswith("Lost: slot B from byte 65,536, 65,536 bytes")
     before = len(asked)
-    exploration.explain(40, 1)
+    exploration.explain(40, pool)
     assert len(asked) == before, "what is known is not looked for again"
 
 
 def test_no_more_boots_are_spent_than_were_allowed(
-    tmp_path: Path, recording: Recording, asked: list[CrashPoint]
+    tmp_path: Path, recording: Recording, boards: tuple[Pool, list[CrashPoint]]
 ) -> None:
-    exploration = explored(tmp_path, recording)
+    pool, asked = boards
+    exploration = explored(tmp_path, recording, pool)
     before, violated = len(asked), sum(2 in point.lost for point in asked)
-    exploration.explain(0, 1)
+    exploration.explain(0, pool)
     assert (len(asked), exploration.violations()) == (before, [])
-    exploration.explain(2, 1)
+    exploration.explain(2, pool)
     assert len(exploration.violations()) == violated
     assert before < len(asked) <= before + 2 * violated
 
 
 def test_the_page_has_the_picture_the_violations_the_classes_and_the_times(
-    tmp_path: Path, recording: Recording, asked: list[CrashPoint]
+    tmp_path: Path, recording: Recording, boards: tuple[Pool, list[CrashPoint]]
 ) -> None:
-    exploration = explored(tmp_path, recording)
-    exploration.explain(20, 1)
+    pool, asked = boards
+    exploration = explored(tmp_path, recording, pool)
+    exploration.explain(20, pool)
     exploration.decide()
     report = exploration.report()
     page = (tmp_path / "report.html").read_text()
