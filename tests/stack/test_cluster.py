@@ -58,8 +58,8 @@ def test_two_workers_boot_side_by_side(scheduler: str, tmp_path: Path) -> None:
     tasks = [Task(n, str(recording.folder), *one, str(folder / "boots")) for n, one in enumerate(points)]
     with contextlib.closing(Cluster(scheduler)) as cluster:
         found = dict(cluster.booted(tasks, folder / "workers.log"))
-    assert [(found[task].outcome, found[task].ran, found[task].told) for task in tasks] == [
-        ("held", "b", "success")
+    assert [(found[task].outcome, found[task].ended, found[task].told) for task in tasks] == [
+        ("held", "new", "success")
     ] * 2
     assert [found[task].started for task in tasks] == ["a", "b"]
     assert len(list(folder.glob("workers-*.log"))) == 2, "each worker has booted one of them"

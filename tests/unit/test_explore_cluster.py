@@ -105,16 +105,19 @@ def test_every_task_is_answered_once_by_one_child(tmp_path: Path, started: Path)
     assert len({line.split()[0] for line in started.read_text().splitlines()}) == 1
 
 
-def test_an_exploration_is_booted_there(tmp_path: Path, started: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "go").touch()
+@pytest.mark.usefixtures("started")
+def test_an_exploration_is_booted_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_in_place(monkeypatch, ANSWERS.replace("held", "violated"))
     folder = tmp_path / "explored"
     folder.mkdir()
     make(folder / "recording")
     with dask() as cluster:
         words = ["explore", "--resume", str(folder), "--scheduler", cluster.scheduler, "--boots", "3", "--json"]
-        assert main(words) == ExitCode.HELD
-    assert json.loads(capsys.readouterr().out)["states_booted"] == 3
-    assert len(started.read_text().splitlines()) == 3
+        assert main(words) == ExitCode.VIOLATED
+    report = json.loads(capsys.readouterr().out)
+    assert report["states_booted"] == len(report["violations"]) == 3
 
 
 def test_what_waits_is_taken_back(tmp_path: Path, started: Path) -> None:
