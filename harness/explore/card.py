@@ -7,7 +7,7 @@ tail that it may have got.
 
 from __future__ import annotations
 
-from harness.storage import CrashPoint, DiskView, Operation, WriteLog, tail_of
+from harness.storage import CrashPoint, DiskView, Operation, WriteLog
 from harness.storage.source import FILL_BYTE, FILLS
 from images.layout import Layout
 
@@ -18,7 +18,7 @@ class Card:
     def __init__(self, base: DiskView, log: WriteLog, layout: Layout) -> None:
         self._log, self._layout = log, layout
         self._starts = [layout.card.start + offset for offset in layout.env_offsets]
-        self._copies = [bytearray(base.read(start, layout.env_size)) for start in self._starts]
+        self._copies = [base.read(start, layout.env_size) for start in self._starts]
         self._last: Operation | None = None
         self._before = b""  # what the last write covered
         self._after = b""
@@ -30,7 +30,7 @@ class Card:
             self._after = self._log.data(operation)
             if self._after:
                 self._last, self._before = operation, self._read(operation)
-                self._write(self._copies, operation.address, self._after)
+                self._copies = self._written(operation.address, self._after)
 
     def tears(self) -> list[int]:
         """After how many bytes the last operation can have torn so that each time something else is there; ascending.
@@ -42,19 +42,17 @@ class Card:
         differing = [at for at, (old, new) in enumerate(zip(self._before, self._after, strict=True)) if old != new]
         return [at + 1 for at in differing[:-1]]
 
-    def copies(self, operations: list[Operation], point: CrashPoint) -> list[bytes]:
-        """What the point leaves of each copy; its position is the end of what was added."""
-        found = self._copies
+    def copies(self, point: CrashPoint, spoiled: tuple[int, int] | None = None) -> list[bytes]:
+        """What the point leaves of each copy; its position is the end of what was added, and `spoiled` is its tail.
+
+        What a point leaves as it was is the very same object.
+        """
         if self._last is not None and point.torn is not None and point.tore is None:
-            found = [bytearray(one) for one in found]
-            torn = self._after[: point.torn] + self._before[point.torn :]
-            self._write(found, self._last.address, torn)
-        elif self._last is not None and point.tail is not None:
-            spoiled = tail_of(operations, point, self._layout)
+            return self._written(self._last.address, self._after[: point.torn] + self._before[point.torn :])
+        if self._last is not None and point.tail is not None:
             assert spoiled is not None
-            found = [bytearray(one) for one in found]
-            self._write(found, spoiled[0], FILL_BYTE[FILLS[point.tail]] * spoiled[1])
-        return [bytes(one) for one in found]
+            return self._written(spoiled[0], FILL_BYTE[FILLS[point.tail]] * spoiled[1])
+        return list(self._copies)
 
     def _read(self, operation: Operation) -> bytes:
         """What the copies hold where a write goes; what it writes itself outside of them, which nobody looks at."""
@@ -65,8 +63,12 @@ class Card:
                 data[first - operation.address : end - operation.address] = copy[first - start : end - start]
         return bytes(data)
 
-    def _write(self, copies: list[bytearray], address: int, data: bytes) -> None:
-        for start, copy in zip(self._starts, copies, strict=True):
+    def _written(self, address: int, data: bytes) -> list[bytes]:
+        """The copies with this written over them."""
+        found = []
+        for start, copy in zip(self._starts, self._copies, strict=True):
             first, end = max(start, address), min(start + len(copy), address + len(data))
             if first < end:
-                copy[first - start : end - start] = data[first - address : end - address]
+                copy = copy[: first - start] + data[first - address : end - address] + copy[end - start :]
+            found.append(copy)
+        return found

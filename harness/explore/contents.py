@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from harness.explore.card import Card
 from harness.explore.recording import Recording
 from harness.explore.sums import Region
-from harness.storage import CrashPoint, Kind, Operation, may_be_lost
+from harness.storage import CrashPoint, Kind, Operation, may_be_lost, tail_of
 from images.layout import Window
 
 
@@ -20,7 +21,7 @@ class Contents:
         self.recording = recording
         self._layout, base = recording.about.layout, recording.media.view
         self.card = Card(base, recording.log, self._layout)
-        self.regions = [Region(base, recording.log, self._layout, window) for window in windows]
+        self.regions = [Region(base, recording.log, window) for window in windows]
         self.epoch: list[Operation] = []
         self._reached = 0
 
@@ -32,12 +33,17 @@ class Contents:
 
     def copies(self, point: CrashPoint) -> list[bytes]:
         """The environment copies that a point leaves; its position is the one that has been reached."""
-        return self.card.copies(self.recording.operations, point)
+        return self.card.copies(point, self._spoiled(point))
 
     def numbers(self, point: CrashPoint, regions: Sequence[Region] | None = None) -> tuple[int, ...]:
         """The contents of the windows, or of some regions of them; the same condition."""
         chosen = self.regions if regions is None else regions
-        return tuple(region.number(self.recording.operations, point) for region in chosen)
+        spoiled = self._spoiled(point)
+        return tuple(region.number(point, spoiled) for region in chosen)
+
+    def _spoiled(self, point: CrashPoint) -> tuple[int, int] | None:
+        """Its tail, which takes a look back into the log: once for all regions."""
+        return tail_of(self.recording.operations, point, self._layout) if point.tail else None
 
     def _add(self, operation: Operation) -> None:
         """Go one operation on."""
@@ -55,4 +61,9 @@ class Contents:
 
 def digests(copies: Sequence[bytes]) -> tuple[bytes, ...]:
     """What stands for the environment copies where they are only compared."""
-    return tuple(hashlib.blake2b(one, digest_size=16).digest() for one in copies)
+    return tuple(map(_digest, copies))
+
+
+@lru_cache(maxsize=8)  # most points leave the copies as the one before, and what has been hashed knows its own hash
+def _digest(copy: bytes) -> bytes:
+    return hashlib.blake2b(copy, digest_size=16).digest()

@@ -217,7 +217,7 @@ class StaticJudge:
         """The numbers of the slot's contents that are a known image: what it held in the beginning and in the end."""
         known: dict[int, str] = {}
         log, images = self.recording.log, self.recording.about.images
-        ghost = Region(self.recording.media.view, log, self._layout, region.window)
+        ghost = Region(self.recording.media.view, log, region.window)
         end = CrashPoint(len(log.operations))
         for operation in log.operations:
             if operation.kind is Kind.WRITE:
@@ -225,7 +225,7 @@ class StaticJudge:
             elif operation.kind is Kind.FLUSH:
                 ghost.flush()
         views = {0: self.recording.media.view}
-        views[ghost.number(log.operations, end)] = DiskView(
+        views[ghost.number(end)] = DiskView(
             self.recording.media.base, crash_extents(log, end, self._layout, within=region.window)
         )
         for number, view in views.items():

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from harness.storage import CrashPoint, DiskView, Extent, ExtentMap, Operation, WriteLog, tail_of
+from harness.storage import CrashPoint, DiskView, Extent, ExtentMap, Operation, WriteLog
 from harness.storage.source import FILL_BYTE, FILLS
-from images.layout import SECTOR, Layout, Window
+from images.layout import SECTOR, Window
 
 MODULUS: Final = 1 << 128
 EMPTY: Final = bytes(SECTOR)
@@ -54,9 +54,9 @@ class _Write:
 class Region:
     """The number of one window of the image, as the log goes on.  Holds one epoch's terms, and no content."""
 
-    def __init__(self, base: DiskView, log: WriteLog, layout: Layout, window: Window) -> None:
+    def __init__(self, base: DiskView, log: WriteLog, window: Window) -> None:
         self.window = window
-        self._base, self._log, self._layout = base, log, layout
+        self._base, self._log = base, log
         self._durable = base
         self._written: list[Extent] = []
         self._open: list[_Write] = []
@@ -84,10 +84,9 @@ class Region:
             self._open, self._overlaps = [], False
             self._durable = DiskView(self._base.base, ExtentMap(self._written).over(self._base.extents))
 
-    def number(self, operations: list[Operation], point: CrashPoint) -> int:
-        """The number of what the point leaves; its position is the end of what was added."""
+    def number(self, point: CrashPoint, spoiled: tuple[int, int] | None = None) -> int:
+        """The number of what the point leaves; its position is the end of what was added, and `spoiled` is its tail."""
         kept = [write for write in self._open if write.index not in point.lost]
-        spoiled = tail_of(operations, point, self._layout) if point.tail else None
         if spoiled is not None:
             start, end = max(spoiled[0], self.window.start), min(sum(spoiled), self.window.end)
             sector = FILL_BYTE[FILLS[point.tail or ""]] * SECTOR

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.explore.sums import Region
-from harness.storage import CrashPoint, DiskView, ExtentMap, Kind, Operation, WriteLog, crash_extents, open_epoch
+from harness.storage import (
+    CrashPoint,
+    DiskView,
+    ExtentMap,
+    Kind,
+    Operation,
+    WriteLog,
+    crash_extents,
+    open_epoch,
+    tail_of,
+)
 from images.layout import Window
 from tests.unit.test_storage_crash import BASE, CARD, DISK, LAYOUT, SECTOR, Step, make_log, quick, steps
 
@@ -26,7 +36,7 @@ def reopened(folder: Path, steps: list[Step]) -> WriteLog:
 def test_same_number_means_same_content(tmp_path: Path, steps: list[Step], data: st.DataObject) -> None:
     log = reopened(tmp_path, steps)
     base = DiskView(tmp_path / "base", ExtentMap())
-    region = Region(base, log, LAYOUT, PART)
+    region = Region(base, log, PART)
     position = data.draw(st.integers(0, len(steps)), "position")
     for operation in log.operations[:position]:
         if operation.kind is Kind.FLUSH:
@@ -40,7 +50,7 @@ def test_same_number_means_same_content(tmp_path: Path, steps: list[Step], data:
             DiskView(tmp_path / "base", crash_extents(log, point, LAYOUT, within=PART)).read(PART.start, PART.size)
             == left
         )
-        number = region.number(log.operations, point)
+        number = region.number(point, tail_of(log.operations, point, LAYOUT) if point.tail else None)
         assert contents.setdefault(number, left) == left
         assert sum(content == left for content in contents.values()) == 1
 
@@ -71,17 +81,17 @@ def points(operations: list[Operation], position: int) -> st.SearchStrategy[Cras
 
 def test_what_lies_outside_of_it_changes_nothing(tmp_path: Path) -> None:
     log = reopened(tmp_path, [Step(CARD, 2, fill=1), Step(CARD + DISK - 3, 2, fill=1)])
-    region = Region(DiskView(tmp_path / "base", ExtentMap()), log, LAYOUT, PART)
+    region = Region(DiskView(tmp_path / "base", ExtentMap()), log, PART)
     for operation in log.operations:
         region.add(operation)
-    assert region.number(log.operations, CrashPoint(2)) == 0
+    assert region.number(CrashPoint(2)) == 0
     region.flush()
-    assert region.number(log.operations, CrashPoint(2)) == 0
+    assert region.number(CrashPoint(2)) == 0
 
 
 def test_an_empty_region_has_no_number_of_its_own(tmp_path: Path) -> None:
     log = reopened(tmp_path, [Step(CARD + 2, 1, fill=0)])
     (tmp_path / "base").write_bytes(bytes(len(BASE)))
-    region = Region(DiskView(tmp_path / "base", ExtentMap()), log, LAYOUT, PART)
+    region = Region(DiskView(tmp_path / "base", ExtentMap()), log, PART)
     region.add(log.operations[0])
-    assert region.number(log.operations, CrashPoint(1)) == 0
+    assert region.number(CrashPoint(1)) == 0
