@@ -32,10 +32,11 @@ class Worker:
         self._process = Process(COMMAND, stderr=errors, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
 
     def boot(self, task: Task) -> Booted:
-        with contextlib.suppress(BrokenPipeError):
+        line = b""
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended, or was put away meanwhile
             self._process.stdin.write(json.dumps(task.as_dict()).encode() + b"\n")
             self._process.stdin.flush()
-        line = self._process.stdout.readline()
+            line = self._process.stdout.readline()
         if not line:
             said = self._process.said().rpartition("\n")[2]
             raise HostProblem(f"A worker has ended: {said}", "See what 'bootproof doctor' says of networks.")
