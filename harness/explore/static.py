@@ -109,6 +109,8 @@ class StaticJudge:
         self._tables: dict[tuple[int, ...], tuple[str, ...]] = {}
         self._data: dict[int, _Data] = {}
         self._verdicts: dict[object, tuple[DeviceState, Verdict]] = {}
+        # There are thousands of contents, and few different things to say of them.
+        self._shared: dict[tuple[DeviceState, Verdict], tuple[DeviceState, Verdict]] = {}
 
     @property
     def contents(self) -> int:
@@ -134,7 +136,8 @@ class StaticJudge:
         card = digests(copies)
         key = (card, numbers, heard.position, self._permitted(point, heard))
         if key not in self._verdicts:
-            self._verdicts[key] = self._judge(point, heard, card, copies, numbers)
+            found = self._judge(point, heard, card, copies, numbers)
+            self._verdicts[key] = self._shared.setdefault(found, found)
         return Judged(point, heard, *self._verdicts[key])
 
     # -- one content -----------------------------------------------------------------------------------------------
