@@ -13,7 +13,7 @@ from harness.explore.recording import Recording
 from harness.explore.sums import Region
 from harness.judge.updatestore import UpdateStore
 from harness.judge.verdict import Finding
-from harness.storage import CrashPoint, Kind, Operation
+from harness.storage import CrashPoint, Kind, Operation, tail_of
 from images.layout import MIB, SECTOR, Window
 
 RULE: Final = "progress"
@@ -43,7 +43,8 @@ class Progress:
         if window not in self._parts:
             self._parts[window] = self._follow(window)
         region, wanted = self._parts[window]
-        holds = region.number(self._recording.operations, point) == wanted
+        spoiled = tail_of(self._recording.operations, point, self._layout) if point.tail else None
+        holds = region.number(point, spoiled) == wanted
         noted = f"the {store.durable:,} bytes that are noted as durable"
         return Finding(RULE, holds, f"Slot {store.target.upper()} {'holds' if holds else 'lacks some of'} {noted}.")
 
@@ -58,14 +59,12 @@ class Progress:
     def _follow(self, window: Window) -> tuple[Region, int]:
         """A region that has come as far as the log has, and its number in the end."""
         operations = self._recording.operations
-        region, ghost = (
-            Region(self._recording.media.view, self._recording.log, self._layout, window) for _ in range(2)
-        )
+        region, ghost = (Region(self._recording.media.view, self._recording.log, window) for _ in range(2))
         for operation in operations:
             _add(ghost, operation)
             if operation.index < self._reached:
                 _add(region, operation)
-        return region, ghost.number(operations, CrashPoint(len(operations)))
+        return region, ghost.number(CrashPoint(len(operations)))
 
 
 def _add(region: Region, operation: Operation) -> None:

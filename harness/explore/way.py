@@ -35,7 +35,7 @@ def turns(log: WriteLog, before: DiskView, layout: Layout, defaults: Mapping[str
         if operation is not None:
             card.add(operation)
         position = operation.index + 1 if operation is not None else 0
-        found = card.copies(operations, CrashPoint(position))
+        found = card.copies(CrashPoint(position))
         copies = tuple(parse_copy(one, redundant=len(layout.env_offsets) > 1) for one in found)
         boot = next_boot(Environment(copies, choose(copies), defaults), defaults)
         if boot.slot is not None and (boot.slot, boot.trial) != seen:
