@@ -28,6 +28,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("replay", help="boot one crash point again, from its crash ID")
     parser.add_argument("crash_id", metavar="CRASH-ID", help="as 'bootproof explore' prints it")
     parser.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="where recordings are (runs)")
+    parser.add_argument("--mutant", metavar="NAME", help="the planted fault, if the update has to be recorded anew")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--shell", action="store_true", help="sit down at the console of that board")
     other.add_argument("--image", type=Path, metavar="FILE", help="write the disk, raw, and boot nothing")
@@ -44,7 +45,7 @@ def _perform(options: argparse.Namespace) -> int:
     if options.shell and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("'bootproof replay --shell' needs a terminal.", "Leave out --shell in scripts.")
     narrator = Narrator()
-    recording = _found(crash_id, options.runs) or _recorded_anew(crash_id, options.runs, narrator)
+    recording = _found(crash_id, options.runs) or _recorded_anew(crash_id, options, narrator)
     point, heard = crash_id.within(recording)
     narrator.say(f"Crash point {point}, when the server had heard '{heard.record.status or 'nothing'}'")
     if options.image:
@@ -71,11 +72,24 @@ def _found(crash_id: CrashId, runs: Path) -> Recording | None:
     return None
 
 
-def _recorded_anew(crash_id: CrashId, runs: Path, narrator: Narrator) -> Recording:
-    from harness.commands.explore import recorded
+def _recorded_anew(crash_id: CrashId, options: argparse.Namespace, narrator: Narrator) -> Recording:
+    """The same update once more, if it is made of the same things; the point is where it was, or close by.
 
-    narrator.say(f"Recording {crash_id.recording} is not below {runs}; the same update is recorded anew.")
-    _, recording = recorded(crash_id.story, crash_id.seed, None, runs, narrator)
+    Raises:
+        UsageError: it is made of others.
+    """
+    from harness.commands.explore import recorded
+    from harness.commands.run import known_mutant
+
+    if options.mutant:
+        known_mutant(options.mutant)
+    narrator.say(f"Recording {crash_id.recording} is not below {options.runs}; the same update is recorded anew.")
+    _, recording = recorded(crash_id.story, crash_id.seed, options.mutant, options.runs, narrator)
+    if crash_id.inputs not in ("", recording.inputs):
+        raise UsageError(
+            f"The bootloader or the systems here are not those of {crash_id.recording}, so this is another update.",
+            "Go to the revision that it was made with, name its --mutant, or have its run folder sent.",
+        )
     return recording
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The short text by which one crash point can be told to somebody else:
 
-    managed-7-9e2451@install.flip+37,lost=1-3,torn=512
+    managed-7-9e24510c4@install.flip+37,lost=1-3,torn=512
 
-The story and its seed, some characters of the recording, the step that was named last before the cut (`#2` behind it:
-the second of that name), how many operations later the cut came, and what it left: `lost=1-3` are the last three
-operations before it.  Where a report was on its way, `,heard` says that the server had it.  So it names the point in
-the recording exactly, and in another recording of the same story the one that is nearest to it.
+The story and its seed, six characters of the recording and three of what it was made of, the step that was named last
+before the cut (`#2` behind it: the second of that name), how many operations later the cut came, and what it left:
+`lost=1-3` are the last three operations before it.  Where a report was on its way, `,heard` says that the server had
+it.  So it names the point in the recording exactly, and in another recording of the same story the one that is nearest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.storage import CrashPoint
 BEGIN: Final = "begin"
 HEARD: Final = ",heard"
 TEXT: Final = re.compile(
-    r"(?P<story>[a-z][a-z-]*)-(?P<seed>\d+)-(?P<recording>[0-9a-f]{6})"
+    r"(?P<story>[a-z][a-z-]*)-(?P<seed>\d+)-(?P<recording>[0-9a-f]{6})(?P<inputs>[0-9a-f]{3})?"
     r"@(?P<mark>[^#+,\s]+)(?:#(?P<number>\d+))?\+(?P<point>[^\s]+?)(?P<heard>,heard)?"
 )
 
@@ -38,6 +38,7 @@ class CrashId:
     number: int
     point: CrashPoint
     heard: bool = False
+    inputs: str = ""  # empty: not said
 
     @classmethod
     def of(cls, recording: Recording, point: CrashPoint, heard: Heard) -> CrashId:
@@ -51,7 +52,7 @@ class CrashId:
                 place, mark, number = position, one.name, seen[one.name]
         relative = replace(_mirrored(point), position=point.position - place)
         under_way = heard.position > point.position
-        return cls(about.story, about.seed, recording.identity, mark, number, relative, under_way)
+        return cls(about.story, about.seed, recording.identity, mark, number, relative, under_way, recording.inputs)
 
     @classmethod
     def parse(cls, text: str) -> CrashId:
@@ -66,17 +67,24 @@ class CrashId:
                 raise ValueError
             point = CrashPoint.parse(match["point"])
         except ValueError:
-            said = f"'{text}' is no crash ID such as 'managed-7-9e2451@install.flip+37,lost=1-3,torn=512'."
+            said = f"'{text}' is no crash ID such as 'managed-7-9e24510c4@install.flip+37,lost=1-3,torn=512'."
             raise UsageError(said, "Copy it whole from a report.") from None
         number = int(match["number"] or 1)
         return cls(
-            match["story"], int(match["seed"]), match["recording"], match["mark"], number, point, bool(match["heard"])
+            match["story"],
+            int(match["seed"]),
+            match["recording"],
+            match["mark"],
+            number,
+            point,
+            bool(match["heard"]),
+            match["inputs"] or "",
         )
 
     def __str__(self) -> str:
         number = f"#{self.number}" if self.number > 1 else ""
         heard = HEARD if self.heard else ""
-        return f"{self.story}-{self.seed}-{self.recording}@{self.mark}{number}+{self.point}{heard}"
+        return f"{self.story}-{self.seed}-{self.recording}{self.inputs}@{self.mark}{number}+{self.point}{heard}"
 
     def within(self, recording: Recording) -> tuple[CrashPoint, Heard]:
         """The point, and what the server had heard.

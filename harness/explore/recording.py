@@ -30,6 +30,7 @@ FORMAT: Final = "bootproof-recording"
 VERSION: Final = 2
 ABOUT, MEDIA, LOG, UBOOT, KEY = "about.json", "media.img", "write.log", "uboot.bin", "ssh-key"
 SHORT: Final = 6
+SHORTER: Final = 3
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,15 @@ class Recording:
             digest = hashlib.file_digest(log, "sha256")
         digest.update((self.folder / ABOUT).read_bytes())
         return digest.hexdigest()[:SHORT]
+
+    @cached_property
+    def inputs(self) -> str:
+        """Some characters for what the update was made of: bootloader, systems, and where they lie."""
+        about = self.about
+        made_of = (sorted((one.name, one.sha256) for one in about.images), dict(about.defaults), asdict(about.layout))
+        digest = hashlib.sha256((self.folder / UBOOT).read_bytes())
+        digest.update(json.dumps(made_of, sort_keys=True).encode())
+        return digest.hexdigest()[:SHORTER]
 
 
 def _read(path: Path) -> About:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.explore.recording import LOG, MEDIA, About, Heard, Recording
+from harness.explore.recording import LOG, MEDIA, UBOOT, About, Heard, Recording
 from harness.judge import KnownImage, ServerRecord, encode_copy, parse_text
 from harness.lab.device import keepsakes
 from harness.storage import DiskView, ExtentMap
@@ -49,6 +49,7 @@ def environment(slot: int, trial: bool, flag: int) -> bytes:
 def make(folder: Path, *, flushes: bool = True, trial: bool = True) -> Recording:
     """Record it; with a fault, if nothing is flushed before the flip, or the flip is no trial."""
     folder.mkdir()
+    (folder / UBOOT).write_bytes(b"a bootloader")
     files = {**keepsakes(SEED), "mender/bootproof-store": store("update-store", 1)}
     media = make_image(folder, files).rename(folder / MEDIA)
     with media.open("r+b") as out:

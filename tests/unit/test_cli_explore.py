@@ -8,6 +8,7 @@ import pytest
 from harness.cli import main
 from harness.exitcodes import ExitCode
 from harness.explore.crashid import CrashId
+from harness.explore.recording import UBOOT
 from harness.explore.stories import STORIES
 from harness.storage import CrashPoint
 from tests.unit.small_recording import LAYOUT, image, make
@@ -29,6 +30,7 @@ def test_the_updates_are_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["explore", "--resume", "nowhere"], "holds no recording"),
         (["replay", "nonsense"], "'nonsense' is no crash ID such as"),
         (["replay", "managed-1-000000@begin+0", "--shell"], "needs a terminal"),
+        (["replay", "managed-1-000000@begin+0", "--mutant", "none"], "There is no mutant 'none'."),
     ],
 )
 def test_wrong_calls(words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,3 +60,19 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     words = ["replay", crash_id, "--image", str(tmp_path / "none" / "disk.img"), "--runs", str(tmp_path)]
     assert main(words) == ExitCode.HOST
     assert "disk.img cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_is_recorded_anew_must_be_made_of_the_same_things(
+    same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = make(tmp_path / "recording")
+    crash_id = str(CrashId.of(recording, CrashPoint(2), recording.about.heard[0]))
+    anew = make(tmp_path / "anew", trial=False)
+    if not same:
+        (anew.folder / UBOOT).write_bytes(b"another bootloader")
+    monkeypatch.setattr("harness.commands.explore.recorded", lambda *_: (tmp_path, anew))
+    words = ["replay", crash_id, "--image", str(tmp_path / "disk.img"), "--runs", str(tmp_path / "nothing")]
+    assert main(words) == (ExitCode.HELD if same else ExitCode.USAGE)
+    said = capsys.readouterr().err
+    assert ("are not those of" in said) != same

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import UsageError
 from harness.explore.crashid import CrashId
 from harness.explore.record import HeardWatch
-from harness.explore.recording import ABOUT, LOG, Recording
+from harness.explore.recording import ABOUT, LOG, UBOOT, Recording
 from harness.storage import WriteLog
 from tests.unit.small_board import LAYOUT
 from tests.unit.small_recording import make
@@ -27,7 +27,11 @@ def test_what_was_saved_is_read(tmp_path: Path) -> None:
 
 
 def test_another_recording_has_another_identity(tmp_path: Path) -> None:
-    assert make(tmp_path / "one").identity != make(tmp_path / "two", trial=False).identity
+    one, two = make(tmp_path / "one"), make(tmp_path / "two", trial=False)
+    assert one.identity != two.identity
+    assert one.inputs == two.inputs, "it is made of the same things"
+    (two.folder / UBOOT).write_bytes(b"another bootloader")
+    assert Recording(two.folder).inputs != one.inputs
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def test_text_that_is_no_crash_id(text: str) -> None:
 
 
 def test_the_text_of_a_crash_id() -> None:
-    text = "managed-7-9e2451@report.installing#2+37,lost=1-3+9,torn=4:512,heard"
+    text = "managed-7-9e24510c4@report.installing#2+37,lost=1-3+9,torn=4:512,heard"
     found = CrashId.parse(text)
     assert str(found) == text
     assert (found.mark, found.number, found.heard) == ("report.installing", 2, True)
