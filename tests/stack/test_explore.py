@@ -35,7 +35,9 @@ def test_a_right_update_survives_everything(tmp_path: Path) -> None:
     assert report["states_total"] > report["states_judged"]
     assert (report["violations"], report["inconclusive"]) == ([], 0)
     assert (report["states_booted"], report["classes_booted"], report["as_forecast"]) == (3, 3, 3)
+    assert report["states_decided"] >= report["states_booted"]
     folder = next(tmp_path.glob("*-explore-managed-*"))
+    assert "Time to recover" in (folder / "report.html").read_text()
     again = json.loads(bootproof("explore", "--resume", str(folder), "--boots", "3", "--json", says=ExitCode.HELD))
     assert again["states_booted"] == 3, "what was booted is not booted again"
     crash_id = json.loads((folder / "plan.json").read_text())["chosen"][0]["crash_id"]
@@ -48,6 +50,21 @@ def test_a_right_update_survives_everything(tmp_path: Path) -> None:
     shell.expect(pexpect.EOF, timeout=60)
     shell.close()
     assert shell.exitstatus == ExitCode.HELD
+
+
+@pytest.mark.stack
+def test_an_update_by_hand_survives_everything(tmp_path: Path) -> None:
+    """Booted are points where the person must do something once power is back."""
+    report = explored(tmp_path, "standalone", boots=0, says=ExitCode.HELD)
+    assert report["states_judged"] >= MANY
+    folder = next(tmp_path.glob("*-explore-standalone-*"))
+    plan = json.loads((folder / "plan.json").read_text())
+    waits = [one for one in plan["chosen"] if "Before_Artifact" in one["says"]]
+    assert "new" in {one["ends"] for one in waits}
+    (folder / "plan.json").write_text(json.dumps({**plan, "chosen": waits[:2]}))
+    again = json.loads(bootproof("explore", "--resume", str(folder), "--boots", "2", "--json", says=ExitCode.HELD))
+    assert (again["states_booted"], again["violations"], again["inconclusive"]) == (2, [], 0)
+    assert again["states_decided"] >= 2
 
 
 @pytest.mark.stack
