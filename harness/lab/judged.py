@@ -29,9 +29,9 @@ from harness.judge.verdict import Expectation
 from harness.lab.access import AccessRig
 from harness.lab.device import keepsakes
 from harness.lab.line import OTHER
-from harness.lab.observe import Known, Observed, gather, running_slot
+from harness.lab.observe import Known, Observed, gather, media_now, running_slot
 from harness.lab.rig import Parts, start_parts
-from harness.storage import CrashPoint, flushes, open_epoch
+from harness.storage import flushes
 from images.catalogue import FACTORY_VERSION, Catalogue
 
 
@@ -194,12 +194,7 @@ class JudgedRig(AccessRig):
         return read_environment(self.board.media.view, self.board.spec.layout)
 
     def _media_now(self) -> Media:
-        """The media as they would be if the power failed now and nothing un-flushed survived."""
-        log = self.board.log
-        log.poll()
-        position = len(log.operations)
-        lost = frozenset(one.index for one in open_epoch(log.operations, position, self.board.spec.layout))
-        return Media(self.board.media.base, self.board.surviving(CrashPoint(position, lost)))
+        return media_now(self.board)
 
     def _gather(self, media: Media, *, record: ServerRecord | None, with_data: bool, settled: bool = True) -> Evidence:
         observed = Observed(

@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.board import Board
+from harness.board.machine import Media
 from harness.judge import (
     SLOTS,
     Evidence,
@@ -20,6 +22,7 @@ from harness.judge import (
     partitions,
     read_environment,
 )
+from harness.storage import CrashPoint, open_epoch
 from images.layout import Layout
 
 # Printed by the board's init from the kernel's command line.
@@ -54,6 +57,15 @@ def running_slot(console: bytes) -> Slot | None:
     """The slot that came up last, if any did."""
     found = UP.findall(console)
     return SLOTS[int(found[-1]) - 1] if found else None
+
+
+def media_now(board: Board) -> Media:
+    """The media as they would be if the power failed now and nothing un-flushed survived."""
+    log = board.log
+    log.poll()
+    position = len(log.operations)
+    lost = frozenset(one.index for one in open_epoch(log.operations, position, board.spec.layout))
+    return Media(board.media.base, board.surviving(CrashPoint(position, lost)))
 
 
 def gather(medium: Medium, known: Known, observed: Observed, *, with_data: bool) -> Evidence:
