@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.commands import foreign
 from harness.commands.output import complain, print_json
 from harness.commands.run import folder
 from harness.errors import UsageError
@@ -53,6 +54,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with an exploration that was interrupted")
     parser.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="where run folders go (runs)")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end; progress goes to stderr")
+    foreign.add_options(parser)
     parser.set_defaults(perform=_perform)
 
 
@@ -65,7 +67,8 @@ def _perform(options: argparse.Namespace) -> int:
         return ExitCode.HELD
     if min(options.boots, options.again, options.least) < 0 or options.jobs < 1:
         raise UsageError("There must be at least one board at a time, and no fewer than 0 boots.", "See --help.")
-    story(options.story)
+    if not foreign.asked_for(options):
+        story(options.story)
     with _pool(options) as pool:
         return _explored(options, pool)
 
@@ -123,7 +126,10 @@ def _begun(options: argparse.Namespace, narrator: Narrator) -> Exploration:
     if options.mutant:
         known_mutant(options.mutant)
     seed = secrets.randbits(31) if options.seed is None else options.seed
-    run, recording = recorded(options.story, seed, options.mutant, options.runs, narrator)
+    if options.image is not None:
+        run, recording = foreign.recorded(options, seed, narrator)
+    else:
+        run, recording = recorded(options.story, seed, options.mutant, options.runs, narrator)
     exploration = Exploration(run, recording, narrator.say)
     return _judged(exploration, options)
 

@@ -17,7 +17,9 @@ from harness.exitcodes import ExitCode
 if TYPE_CHECKING:
     from harness.evidence import RunFolder
     from harness.explore.crashid import CrashId
+    from harness.explore.foreign import ForeignRig
     from harness.explore.recording import Heard, Recording
+    from harness.lab.applications import ApplicationRig
     from harness.narrator import Narrator
     from harness.storage import CrashPoint
 
@@ -80,7 +82,11 @@ def _recorded_anew(crash_id: CrashId, options: argparse.Namespace, narrator: Nar
     """
     from harness.commands.explore import recorded
     from harness.commands.run import known_mutant
+    from harness.explore.given import STORY
 
+    if crash_id.story == STORY:
+        said = f"Recording {crash_id.recording} of somebody else's update is not below {options.runs}."
+        raise UsageError(said, "Name with --runs where it is, or record it with 'bootproof explore --image'.")
     if options.mutant:
         known_mutant(options.mutant)
     narrator.say(f"Recording {crash_id.recording} is not below {options.runs}; the same update is recorded anew.")
@@ -118,17 +124,23 @@ def _boot(
     if options.json:
         print_json({"crash_id": options.crash_id, **result.as_dict()})
     else:
-        print(f"{result.outcome}: {result.says or f'It is the {result.ended} one, and the next update succeeds.'}")
+        more = "" if recording.about.commands else ", and the next update succeeds"
+        print(f"{result.outcome}: {result.says or f'It is the {result.ended} one{more}.'}")
         print(result.folder or run.path)
     return CODES.get(result.outcome, ExitCode.INCONCLUSIVE)
 
 
 def _sit_down(recording: Recording, point: CrashPoint, heard: Heard, run: RunFolder) -> ExitCode:
     from harness.commands.terminal import LEAVE, bridge
-    from harness.explore.revive import revived
+    from harness.explore.revive import foreign_revived, revived
 
     complain(f"You are at the serial console; {LEAVE} leaves and switches the board off.")
-    with revived(recording, point, heard, run) as rig:
+    with contextlib.ExitStack() as ends:
+        rig: ForeignRig | ApplicationRig
+        if recording.about.commands:
+            rig = ends.enter_context(foreign_revived(recording, point, run))
+        else:
+            rig = ends.enter_context(revived(recording, point, heard, run))
         rig.power_on()
         bridge(rig.board.console, from_the_start=True)
     complain("The board is off.")

@@ -21,6 +21,7 @@ from harness.judge import Outcome
 # What a start may still mend; all other rules are about what holds at every moment.
 MENDABLE: Final = frozenset({"data", "store", ORDER, PROGRESS})
 CLASS: Final = "class"
+SHORT: Final = 6  # characters of a digest, for people
 
 
 @dataclass(frozen=True)
@@ -103,5 +104,8 @@ def in_words(state: DeviceState) -> str:
     images = ", ".join(f"{name} {image or 'in part'}" for name, image in zip("AB", state.slots, strict=True))
     update = state.store.state if state.store and state.store.state else "no update"
     application = f", has the {state.application} application" if state.application else ""
+    starts = f"starts {slot}{trial} ({images}){application}"
+    if state.files:
+        return f"{starts}, has the files {state.files[:SHORT]} on the data partition"
     heard = f"the server heard {state.told or 'nothing'}"
-    return f"starts {slot}{trial} ({images}){application}, goes on with {update}, {heard}"
+    return f"{starts}, goes on with {update}, {heard}"

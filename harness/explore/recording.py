@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 from harness.board import BoardSpec
 from harness.board.machine import Media
 from harness.errors import UsageError
+from harness.explore.commands import Commands
 from harness.explore.replaced import Replaced
 from harness.judge import KnownImage, ServerRecord
 from harness.storage import ExtentMap, LogError, Mark, Operation, WriteLog, marks
@@ -57,6 +58,7 @@ class About:
         ends: which of the two there is in the end if nothing is cut.
         by_hand: a person did it, and had the new one made final at the position `permitted` (None: never).
         replaced: the application that is updated, if any.
+        commands: what is typed, if it is somebody else's update; no server hears of it then.
         seconds: how long the update took.
         port: of this machine's loopback, where the board looks for its server.
         defaults: the environment that is compiled into U-Boot.
@@ -82,6 +84,7 @@ class About:
     by_hand: bool = False
     permitted: int | None = None
     replaced: Replaced | None = None
+    commands: Commands | None = None
 
 
 class Recording:
@@ -175,6 +178,7 @@ def _about(raw: dict[str, Any]) -> About:
     raw["images"] = tuple(KnownImage(**one) for one in raw["images"])
     raw["layout"] = Layout.of(raw["layout"])
     raw["replaced"] = Replaced(**raw["replaced"]) if raw["replaced"] else None
+    raw["commands"] = Commands(**raw["commands"]) if raw.get("commands") else None
     raw["heard"] = tuple(_heard(one) for one in raw["heard"])
     return About(**raw)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ from harness.errors import ClaimViolated, GuestFault, Inconclusive
 from harness.evidence import Events, RunFolder
 from harness.evidence.events import Listener
 from harness.explore import byhand
+from harness.explore.foreign import ForeignRig, foreign_rig
 from harness.explore.record import Recorder
 from harness.explore.recording import KEY, About, Heard, Recording
 from harness.explore.stories import story
 from harness.explore.touched import Touched
-from harness.explore.way import turns, wrong_flip
+from harness.explore.way import unused, wrong_flip
 from harness.faults.network import Relay
-from harness.judge import SLOTS, Outcome, Slot
+from harness.judge import SLOTS, KnownImage, Outcome, Slot
 from harness.lab.applications import ApplicationRig
-from harness.lab.line import OTHER
 from harness.lab.observe import UP
 from harness.lab.rig import Parts, Timeouts
 from harness.server import Server
@@ -140,6 +141,38 @@ def revived(
         yield rig
 
 
+@contextlib.contextmanager
+def foreign_revived(recording: Recording, point: CrashPoint, folder: RunFolder) -> Iterator[ForeignRig]:
+    """The same with somebody else's update, which has no server."""
+    about = recording.about
+    media = Media(recording.media.base, crash_extents(recording.log, point, about.layout))
+    with foreign_rig(about, recording.board, media, folder, PATIENCE + TIMES * about.seconds) as rig:
+        yield rig
+
+
+@dataclass(frozen=True)
+class _Revival:
+    """What is done with a revived board: it recovers, and the next good update follows; and what was seen of it."""
+
+    board: Board
+    recover: Callable[[], None]
+    follow: Callable[[], None]
+    seen: Callable[[], Mapping[str, Any]]
+
+
+@contextlib.contextmanager
+def _revival(recording: Recording, task: Task, folder: RunFolder) -> Iterator[_Revival]:
+    about, point = recording.about, CrashPoint.parse(task.point)
+    if about.commands is None:
+        with revived(recording, point, about.heard[task.heard], folder) as rig:
+            recover, follow = partial(_recover, rig, recording, task), partial(_follow, rig, about)
+            yield _Revival(rig.board, recover, follow, partial(_seen, rig, about))
+        return
+    with foreign_revived(recording, point, folder) as foreign:
+        # Nobody knows where another update of somebody else's would come from.
+        yield _Revival(foreign.board, partial(_recover_foreign, foreign, task), lambda: None, foreign.seen)
+
+
 def boot(task: Task) -> Booted:
     """Boot one crash point, and say what became of it.
 
@@ -147,25 +180,32 @@ def boot(task: Task) -> Booted:
         HostProblem, HarnessBug: this machine or the harness is at fault.
     """
     recording = Recording(Path(task.recording))
-    point, heard = CrashPoint.parse(task.point), recording.about.heard[task.heard]
     folder = RunFolder(Path(task.runs), f"boot-{task.number}", recording.about.seed)
     told = Booted(task.point, task.heard, Outcome.HELD.value, "", folder=str(folder.path))
-    with revived(recording, point, heard, folder) as rig:
-        rig.board.traced = True
+    with _revival(recording, task, folder) as revival:
+        revival.board.traced = True
         began = time.monotonic()
         try:
-            _recover(rig, recording, task)
-            told = replace(told, seconds=round(time.monotonic() - began, 2), **_seen(rig, recording.about))
-            _keep_touched(rig, folder)
+            revival.recover()
+            told = replace(told, seconds=round(time.monotonic() - began, 2), **revival.seen())
+            _keep_touched(revival.board, folder)
             if task.follows:
-                _follow(rig, recording.about)
+                revival.follow()
         except (ClaimViolated, GuestFault) as error:
-            return replace(told, outcome=Outcome.VIOLATED.value, says=error.message, **_seen(rig, recording.about))
+            return replace(told, outcome=Outcome.VIOLATED.value, says=error.message, **revival.seen())
         except Inconclusive as error:
-            return replace(told, outcome=Outcome.INCONCLUSIVE.value, says=error.message, **_seen(rig, recording.about))
+            return replace(told, outcome=Outcome.INCONCLUSIVE.value, says=error.message, **revival.seen())
     if not task.keeps:
         folder.drop_bulk()
     return told
+
+
+def _recover_foreign(rig: ForeignRig, task: Task) -> None:
+    if task.records:
+        rig.recover(Path(task.records))
+    else:
+        rig.recover()
+        _flipped_rightly(rig.board, rig.about, rig.about.images)
 
 
 def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
@@ -176,7 +216,7 @@ def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
         if about.by_hand:
             byhand.look_after(rig)
         _claim(rig, about)
-        _flipped_rightly(rig, about)
+        _flipped_rightly(rig.board, about, tuple(rig.known_images.values()))
         return
     kept = Path(task.records)
     kept.mkdir(parents=True)
@@ -189,10 +229,9 @@ def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
     recorder.finish(story(about.story))
 
 
-def _flipped_rightly(rig: ApplicationRig, about: About) -> None:
+def _flipped_rightly(board: Board, about: About, known: Sequence[KnownImage]) -> None:
     """Nothing that is no known system was ever to be booted on the way, also where the bootloader saved it."""
-    board = rig.board
-    said = wrong_flip(board.log, board.media.view, about.layout, about.defaults, tuple(rig.known_images.values()))
+    said = wrong_flip(board.log, board.media.view, about.layout, about.defaults, known)
     if said is not None:
         raise ClaimViolated(said)
 
@@ -231,18 +270,15 @@ def _seen(rig: ApplicationRig, about: About) -> Mapping[str, Any]:
         "started": held.get(booted[0]) if booted else None,
         "ended": rig.ending if about.replaced else {about.old: "old", about.new: "new"}.get(ran or ""),
         "told": record.status if record else None,
-        "unused": _unused(rig, about) if ran == about.old != about.new else None,
+        "unused": _unused(rig.board, about) if ran == about.old != about.new else None,
     }
 
 
-def _unused(rig: ApplicationRig, about: About) -> Slot | None:
-    """The slot that was never to be booted since the power came on."""
-    board = rig.board
-    used = {turn.slot for turn in turns(board.log, board.media.view, about.layout, about.defaults)}
-    return next((slot for slot in SLOTS if used == {OTHER[slot]}), None)
+def _unused(board: Board, about: About) -> Slot | None:
+    return unused(board.log, board.media.view, about.layout, about.defaults)
 
 
-def _keep_touched(rig: ApplicationRig, folder: RunFolder) -> None:
+def _keep_touched(board: Board, folder: RunFolder) -> None:
     """What the recovery has read and written; what follows is none of it."""
-    with (folder / f"requests-{rig.board.power_ons}.log").open() as trace:
-        (folder / TOUCHED).write_bytes(Touched.of(trace, rig.board.spec.layout).packed())
+    with (folder / f"requests-{board.power_ons}.log").open() as trace:
+        (folder / TOUCHED).write_bytes(Touched.of(trace, board.spec.layout).packed())

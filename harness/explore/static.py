@@ -52,6 +52,7 @@ class DeviceState:
         slots: the known image in slot A and in slot B; None: neither, or a part of one.
         data: whether the data partition's file system and the owner's files are whole.
         application: which one there is; None if none is updated.
+        files: a digest of all files on the data partition, which is the memory of somebody else's updater.
     """
 
     copies: tuple[str, ...]
@@ -62,6 +63,7 @@ class DeviceState:
     store: UpdateStore | None
     told: str | None
     application: Holds | None = None
+    files: str = ""
 
     @property
     def boots(self) -> str | None:
@@ -90,6 +92,7 @@ class _Data:
     complaints: tuple[str, ...]
     store: UpdateStore | None
     application: Holds | None
+    files: str = ""
 
 
 class StaticJudge:
@@ -102,7 +105,7 @@ class StaticJudge:
         places = (*about.layout.outside, *map(about.layout.partition, ("data", *(f"rootfs-{slot}" for slot in SLOTS))))
         self._contents = Contents(recording, places)
         self._progress = Progress(recording)
-        self._keepsakes = keepsakes(about.seed)
+        self._keepsakes = {} if about.commands else keepsakes(about.seed)
         slots = zip(self._contents.regions[-len(SLOTS) :], SLOTS, strict=True)
         self._known_slots = [self._slots_known(region, slot) for region, slot in slots]
         self._environments: dict[tuple[bytes, ...], Environment] = {}
@@ -171,6 +174,7 @@ class StaticJudge:
             store=found.store,
             told=heard.record.status,
             application=found.application,
+            files=found.files,
         )
         return state, conclude(evidence, (*verdict.findings, *self._more(state, found, point)))
 
@@ -206,6 +210,9 @@ class StaticJudge:
         window = self._layout.partition("data")
         extents = crash_extents(self.recording.log, point, self._layout, within=window)
         view = DiskView(self.recording.media.base, extents)
+        if self.recording.about.commands:
+            seen = data.examine(view, self._layout, {}, tops=[""])
+            return _Data(tuple(seen.complaints), None, None, seen.digest)
         replaced = self.recording.about.replaced
         tops = [replaced.old.place] if replaced else []
         found = data.examine(view, self._layout, self._keepsakes, PATH, tops=tops)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.explore.card import Card
-from harness.judge import Environment, KnownImage, Slot, choose, identify, next_boot, parse_copy
+from harness.judge import SLOTS, Environment, KnownImage, Slot, choose, identify, next_boot, parse_copy
 from harness.storage import CrashPoint, DiskView, Kind, WriteLog, crash_extents
 from images.layout import Layout
 
@@ -41,6 +41,12 @@ def turns(log: WriteLog, before: DiskView, layout: Layout, defaults: Mapping[str
         if boot.slot is not None and (boot.slot, boot.trial) != seen:
             seen = (boot.slot, boot.trial)
             yield Turn(position, boot.slot, boot.trial)
+
+
+def unused(log: WriteLog, before: DiskView, layout: Layout, defaults: Mapping[str, str]) -> Slot | None:
+    """The slot that was never to be booted since the power came on; None if both were, or neither."""
+    used = {turn.slot for turn in turns(log, before, layout, defaults)}
+    return next((slot for slot in SLOTS if len(used) == 1 and slot not in used), None)
 
 
 def wrong_flip(

@@ -13,6 +13,8 @@ from harness.explore.stories import STORIES
 from harness.storage import CrashPoint
 from tests.unit.small_recording import LAYOUT, image, make
 
+FOREIGN = ["explore", "--image", "nowhere.img", "--run", "install", "--old", "a.img", "--new", "b.img"]
+
 
 def test_the_updates_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explore", "--list"]) == ExitCode.HELD
@@ -28,6 +30,13 @@ def test_the_updates_are_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["explore", "--boots", "-1"], "There must be at least one board at a time"),
         (["explore", "--mutant", "none"], "There is no mutant 'none'."),
         (["explore", "--resume", "nowhere"], "holds no recording"),
+        (["explore", "--run", "install"], "--run belongs to --image, which is missing."),
+        (["explore", "--image", "board.img", "--run", "install"], "--image needs --old, too."),
+        ([*FOREIGN, "--mutant", "two-step-flip"], "--image goes with neither --mutant nor --resume."),
+        ([*FOREIGN, "--resume", "nowhere"], "--image goes with neither --mutant nor --resume."),
+        ([*FOREIGN, "--boots", "-1"], "There must be at least one board at a time"),
+        (FOREIGN, "nowhere.img cannot be read: No such file or directory."),
+        (["replay", "foreign-1-000000@begin+0"], "of somebody else's update is not below"),
         (["replay", "nonsense"], "'nonsense' is no crash ID such as"),
         (["replay", "managed-1-000000@begin+0", "--shell"], "needs a terminal"),
         (["replay", "managed-1-000000@begin+0", "--mutant", "none"], "There is no mutant 'none'."),
