@@ -85,7 +85,8 @@ def _exchange(tree: Path, client: Path) -> None:
         for found in tree.glob(pattern):
             shutil.rmtree(found) if found.is_dir() and not found.is_symlink() else found.unlink()
     inittab = tree / INITTAB
-    inittab.write_text("".join(line for line in inittab.open() if "/etc/init.d/updater" not in line))
+    lines = inittab.read_text().splitlines(keepends=True)
+    inittab.write_text("".join(line for line in lines if "/etc/init.d/updater" not in line))
     shutil.copy(client / "bin/mender", tree / "usr/bin/mender")
     for library in (client / "lib").iterdir():
         if SONAME.fullmatch(library.name) and not (tree / LIBRARIES / library.name).exists():

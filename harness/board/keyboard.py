@@ -18,6 +18,7 @@ from harness.errors import GuestFault
 
 PROMPT: Final = r"[~/\w]# "  # of a shell of root
 STARTS: Final = r"U-Boot \d{4}\.\d\d"  # said by the bootloader, first of all
+UNSEEN: Final = re.compile(r"\r|\x1b\[[0-9;]*[A-Za-z]")  # what moves a terminal's cursor, or colours it
 TAIL: Final = 400  # bytes of the console that are told
 LONGEST: Final = 800  # characters of a command; busybox's shell takes a line of 1024
 
@@ -64,8 +65,8 @@ class Keyboard:
         if found.group(1) is None:
             return None
         said = self._console.text[place:].decode("utf-8", "replace")
-        printed = re.split(ends, said.rpartition(begins)[2])[0]
-        return Typed(printed.replace("\r", "").strip("\n"), int(found.group(1)))
+        printed = UNSEEN.sub("", re.split(ends, said.rpartition(begins)[2])[0])
+        return Typed(printed.strip("\n"), int(found.group(1)))
 
     def reboot(self, deadline: Deadline) -> None:
         """Have the board, which is up, start anew.

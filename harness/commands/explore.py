@@ -107,11 +107,14 @@ def _explored(options: argparse.Namespace, pool: Pool) -> int:
         name = exploration.recording.about.story
         narrator.say(f"{name}: {len(report['violations'])} violations in {report['states_judged']:,} points.")
         explained = {one["crash_id"]: one for one in exploration.violations()}
+        booted = exploration.booted_violations()
         for name in report["violations"]:
             print(name)
             if name in explained:
                 print(f"  {explained[name]['says']}", f"  At the least: {explained[name]['least']}", sep="\n")
                 print(*(f"  {line}" for line in explained[name]["words"]), sep="\n")
+            if name in booted:
+                print(f"  When booted: {booted[name]}")
         print(exploration.folder)
     if report["violations"]:
         return ExitCode.VIOLATED

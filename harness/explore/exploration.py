@@ -153,11 +153,16 @@ class Exploration:
         """What is violated, with the least that still is: one point of each class, and what only boots have shown."""
         return [*self._plan()["violations"], *self._read(EXPLAINED, [])]
 
+    def booted_violations(self) -> dict[str, str]:
+        """What was violated when it was booted, by crash ID."""
+        results = self._booted().items()
+        return {name: one["says"] for name, one in results if one["outcome"] == Outcome.VIOLATED.value}
+
     def report(self) -> dict[str, Any]:
         """What came of it, so far; kept, too."""
         plan, results, chosen = self._plan(), self._booted(), self.planned()
         at_once = [one.crash_id for one in chosen if one.violates]
-        later = [name for name, one in results.items() if one["outcome"] == Outcome.VIOLATED.value]
+        later = self.booted_violations()
         unclear = [name for name, one in results.items() if one["outcome"] == Outcome.INCONCLUSIVE.value]
         right = sum(one.is_forecast(results[one.crash_id]) for one in chosen if one.crash_id in results)
         report = {

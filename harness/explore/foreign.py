@@ -40,7 +40,7 @@ SAID: Final = 300  # characters of what a command printed
 # The root file system's device is the third word of its line; the kernel knows which partition that is.
 WHERE: Final = (
     "while read -r a b device c place rest; do "
-    '[ "$place" = / ] && echo "root on $(cat /sys/dev/block/$device/partition)."; done </proc/self/mountinfo'
+    'if [ "$place" = / ]; then echo "root on $(cat /sys/dev/block/$device/partition)."; fi; done </proc/self/mountinfo'
 )
 ROOT: Final = re.compile(r"root on (\d+)\.")
 

@@ -26,6 +26,7 @@ def ready(console: Console) -> Keyboard:
         ("echo one; echo two; exit 3", "one\ntwo", 3),
         ("""printf '%s' "it's $((1 + 1))" """, "it's 2", 0),
         ("c=5; false", "", 1),
+        (r"printf '\033[31mERRO\033[0m[0002] failed\n'", "ERRO[0002] failed", 0),
     ],
 )
 def test_output_and_exit_code(command: str, printed: str, code: int, tmp_path: Path) -> None:
