@@ -32,7 +32,9 @@ LEAST = 8
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("explore", help="judge every moment at which the power could fail during an update")
-    parser.add_argument("story", nargs="?", default="managed", metavar="STORY", help="which update (managed)")
+    parser.add_argument(
+        "story", nargs="?", default=foreign.DEFAULT_STORY, metavar="STORY", help="which update (managed)"
+    )
     parser.add_argument("--list", action="store_true", help="name the updates that can be explored")
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; a run prints its own")
     parser.add_argument("--boots", type=int, default=BOOTS, metavar="N", help=f"how many points to boot ({BOOTS})")
@@ -113,7 +115,7 @@ def _explored(options: argparse.Namespace, pool: Pool) -> int:
             if name in explained:
                 print(f"  {explained[name]['says']}", f"  At the least: {explained[name]['least']}", sep="\n")
                 print(*(f"  {line}" for line in explained[name]["words"]), sep="\n")
-            if name in booted:
+            elif name in booted:
                 print(f"  When booted: {booted[name]}")
         print(exploration.folder)
     if report["violations"]:

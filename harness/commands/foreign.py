@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.explore.recording import Recording
     from harness.narrator import Narrator
 
+DEFAULT_STORY = "managed"
 NEEDED = ("run", "old", "new")
 OPTIONAL = ("then", "check", "ready", "uboot")
 
@@ -44,6 +45,8 @@ def asked_for(options: argparse.Namespace) -> bool:
     for name in NEEDED:
         if getattr(options, name) is None:
             raise UsageError(f"--image needs --{name}, too.", "See 'bootproof explore --help'.")
+    if options.story != DEFAULT_STORY:
+        raise UsageError(f"--image explores another update than '{options.story}'.", "Leave out either.")
     if options.mutant or options.resume:
         raise UsageError("--image goes with neither --mutant nor --resume.", "Leave out either.")
     return True

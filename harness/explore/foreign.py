@@ -22,7 +22,7 @@ from harness.board import Board, BoardSpec
 from harness.board.keyboard import Keyboard, Typed
 from harness.board.machine import Media
 from harness.clock import Deadline
-from harness.errors import ClaimViolated, GuestFault, Inconclusive, UsageError
+from harness.errors import ClaimViolated, GuestFault, HostProblem, Inconclusive, UsageError
 from harness.evidence import Events, RunFolder
 from harness.evidence.events import Listener
 from harness.explore.commands import Commands
@@ -31,6 +31,7 @@ from harness.explore.way import unused
 from harness.judge import SLOTS, Outcome, Slot, Verdict, judge_settled
 from harness.judge.verdict import Expectation, conclude, decide
 from harness.lab.observe import Known, Observed, gather, media_now
+from harness.lab.rig import NEEDED_BYTES
 from harness.storage import flushes
 
 OLD: Final = "old"
@@ -60,6 +61,13 @@ class ForeignRig:
         self._checked: Typed | None = None
 
     def power_on(self) -> None:
+        """Switch the board on; the time that it is given begins.
+
+        Raises:
+            HostProblem: it could not write as much as it may.
+        """
+        if shutil.disk_usage(self.folder.path).free < NEEDED_BYTES:
+            raise HostProblem(f"The disk that holds {self.folder.path} is full.", "Free some space, or use --runs.")
         self.events.emit("power-on", number=self.board.power_ons + 1)
         self.board.power_on()
         self.folder.write(f"argv-{self.board.power_ons}.json", self.board.argv)
@@ -68,7 +76,7 @@ class ForeignRig:
 
     def wait_up(self) -> None:
         """Wait until the board, which has just been switched on, is up; what it has said so far is not judged."""
-        with self.events.step("Wait until the board is up"):
+        with self._typing("Wait until the board is up"):
             self._keyboard.wait_ready(self._deadline)
         self._heard = len(self.board.console.text)
 
@@ -110,12 +118,24 @@ class ForeignRig:
         Raises:
             GuestFault: it does not.
         """
-        with self.events.step("Wait until the board has settled"):
+        with self._typing("Wait until the board has settled"):
             for _ in range(STARTS):
                 self._keyboard.wait_ready(self._deadline)
                 if self._look_after():
                     return
             raise GuestFault(f"The board started {STARTS} times and did not settle.")
+
+    @contextlib.contextmanager
+    def _typing(self, says: str) -> Iterator[None]:
+        """Whose fault it is that no answer comes: the board's, unless QEMU has failed."""
+        try:
+            with self.events.step(says):
+                yield
+        except GuestFault as error:
+            if self.board.on or self.board.switched_itself_off:
+                raise
+            said = f"QEMU has ended by itself: {self.board.said()}"
+            raise HostProblem(said, "See qemu.log in the run folder.") from error
 
     def judge(self, expect: Expectation) -> Verdict:
         """Judge the settled board as it would be if the power failed now.
@@ -189,7 +209,7 @@ class ForeignRig:
         return True
 
     def _type(self, command: str) -> Typed | None:
-        with self.events.step(f"On the board: {command}"):
+        with self._typing(f"On the board: {command}"):
             done = self._keyboard.run(command, self._deadline)
         self.folder.append(
             "typed.json", {"command": command, "code": done and done.code, "says": done and done.printed}

@@ -34,6 +34,7 @@ def test_the_updates_are_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["explore", "--image", "board.img", "--run", "install"], "--image needs --old, too."),
         ([*FOREIGN, "--mutant", "two-step-flip"], "--image goes with neither --mutant nor --resume."),
         ([*FOREIGN, "--resume", "nowhere"], "--image goes with neither --mutant nor --resume."),
+        (["explore", "rollback", *FOREIGN[1:]], "--image explores another update than 'rollback'."),
         ([*FOREIGN, "--boots", "-1"], "There must be at least one board at a time"),
         (FOREIGN, "nowhere.img cannot be read: No such file or directory."),
         (["replay", "foreign-1-000000@begin+0"], "of somebody else's update is not below"),

@@ -11,7 +11,8 @@ import pytest
 
 from harness.board import Board
 from harness.board.console import Console
-from harness.errors import GuestFault, UsageError
+from harness.clock import Deadline
+from harness.errors import GuestFault, HostProblem, UsageError
 from harness.evidence import Events, RunFolder
 from harness.explore import foreign
 from harness.explore.commands import Commands
@@ -80,12 +81,16 @@ class WrittenBoard:
 
     power_ons = 1
     argv = ()
+    on, switched_itself_off = True, False
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     def power_on(self) -> None:
         pass
+
+    def said(self) -> str:
+        return "no memory"
 
 
 @contextmanager
@@ -154,6 +159,16 @@ def test_an_update_that_fails_is_not_explored(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="ended with 5 when nothing was cut: no room"):
             made.install()
         assert "reboot" not in shell.lines
+
+
+def test_a_machine_that_fails_is_not_the_boards_fault(tmp_path: Path) -> None:
+    with rig(tmp_path, Commands("sleep 1")) as (made, _):
+        made.power_on()
+        made.wait_up()
+        made._deadline = Deadline(0.2)
+        cast(WrittenBoard, made.board).on = False
+        with pytest.raises(HostProblem, match="QEMU has ended by itself: no memory"):
+            made.install()
 
 
 def test_nothing_is_seen_of_a_board_that_did_not_come_up(tmp_path: Path) -> None:
