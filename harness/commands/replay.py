@@ -47,7 +47,7 @@ def _perform(options: argparse.Namespace) -> int:
     if options.shell and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("'bootproof replay --shell' needs a terminal.", "Leave out --shell in scripts.")
     narrator = Narrator()
-    recording = _found(crash_id, options.runs) or _recorded_anew(crash_id, options, narrator)
+    recording = _found(crash_id, options.runs.resolve()) or _recorded_anew(crash_id, options, narrator)
     point, heard = crash_id.within(recording)
     narrator.say(f"Crash point {point}, when the server had heard '{heard.record.status or 'nothing'}'")
     if options.image:

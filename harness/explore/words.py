@@ -54,7 +54,10 @@ class Words:
         return f"{place}, {operation.length:,} bytes, written {self._step(operation.index)}"
 
     def _step(self, position: int) -> str:
-        """Between which two steps."""
+        """Between which two steps; how far within the update, if it names none."""
+        if not self.recording.marks:
+            since = position - self.recording.about.began
+            return f"{since} operations after the update began" if since >= 0 else "before the update began"
         before = [mark.name for at, mark in self.recording.marks if at <= position]
         after = [mark.name for at, mark in self.recording.marks if at > position]
         begun = f"after '{before[-1]}'" if before else "before any step"

@@ -22,15 +22,15 @@ COMMIT = "[ $(fw_printenv -n upgrade_available) = 0 ] || fw_setenv upgrade_avail
 CHECK = "[ $(fw_printenv -n upgrade_available) = 0 ]"
 
 
-def explored(folder: Path, run: str, boots: int, says: int, check: str = CHECK) -> dict[str, Any]:
+def explored(folder: Path, run: str, boots: int, says: int) -> dict[str, Any]:
     workshop = Workshop()
     old, new = (workshop.get(MenderSystem(version)) / "rootfs.ext4" for version in ("a", "b"))
     command = [sys.executable, "-m", "harness.cli", "explore", "--image", workshop.get(MenderBoard()) / "board.img"]
-    command += ["--old", old, "--new", new, "--run", run, "--then", COMMIT, "--check", check]
+    command += ["--old", old, "--new", new, "--run", run, "--then", COMMIT, "--check", CHECK]
     command += ["--seed", "5", "--boots", str(boots), "--jobs", "1", "--runs", folder, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == says, done.stdout[-3000:] + done.stderr[-3000:]
-    return dict(json.loads(done.stdout)) if done.stdout else {"said": done.stderr}
+    return dict(json.loads(done.stdout))
 
 
 @pytest.mark.stack
@@ -39,6 +39,10 @@ def test_a_right_updater_survives_everything(tmp_path: Path) -> None:
     assert report["states_total"] > report["states_judged"] > 0
     assert (report["violations"], report["inconclusive"]) == ([], 0)
     assert (report["states_booted"], report["as_forecast"]) == (2, 2)
+    crash_id = json.loads(next(tmp_path.glob("*/plan.json")).read_text())["chosen"][0]["crash_id"]
+    command = [sys.executable, "-m", "harness.cli", "replay", crash_id, "--runs", tmp_path.name, "--json"]
+    done = subprocess.run(command, cwd=tmp_path.parent, capture_output=True, text=True, timeout=300, check=False)
+    assert json.loads(done.stdout)["outcome"] == "held", done.stderr[-3000:]
 
 
 @pytest.mark.stack

@@ -2,6 +2,7 @@
 """The least that is still violated, and crash points in plain words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,13 @@ def test_the_least_of_an_update_that_is_not_flushed(tmp_path: Path) -> None:
 )
 def test_points_in_words(tmp_path: Path, point: CrashPoint, says: list[str]) -> None:
     assert Words(make(tmp_path / "recording")).of(point) == says
+
+
+def test_an_update_that_names_no_steps_is_told_by_its_operations(tmp_path: Path) -> None:
+    recording = make(tmp_path / "recording")
+    recording.marks = []
+    recording.about = replace(recording.about, began=5)
+    assert Words(recording).of(CrashPoint(7)) == [
+        "The power failed after 7 operations: 2 operations after the update began."
+    ]
+    assert Words(recording).of(CrashPoint(3)) == ["The power failed after 3 operations: before the update began."]
