@@ -19,6 +19,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from harness.commands.explore import BOOTS, recorded
 from harness.errors import ClaimViolated, GuestFault, Inconclusive
 from harness.explore.exploration import Exploration
 from harness.explore.plan import Plan
+from harness.explore.pool import booted
 from harness.explore.revive import Booted
 from harness.explore.words import Words
 from harness.judge import Outcome
@@ -105,7 +107,8 @@ def killed(exploration: Exploration, options: argparse.Namespace) -> dict[str, A
             "how": STATIC, "rules": tuple(least["rules"]), "says": least["says"],
             "crash_id": least["least"], "words": tuple(least["words"]),
         }  # fmt: skip
-    for chosen, result in exploration.boot(exploration.planned()[: options.boots], options.jobs):
+    pool = partial(booted, workers=options.jobs)
+    for chosen, result in exploration.boot(exploration.planned()[: options.boots], pool):
         if result.outcome == Outcome.VIOLATED.value:
             words = Words(exploration.recording).of(CrashPoint.parse(result.point))
             return {

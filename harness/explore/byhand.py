@@ -8,18 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from harness.clock import Deadline, poll
+from harness.clock import Deadline, pause, poll
 from harness.errors import GuestFault, Inconclusive
 from harness.lab.applications import ApplicationRig
 from harness.lab.observe import UP
+from harness.lab.operator import INSTALLED, PLACE, run_updater
 from harness.lab.rig import LOOK_SECONDS
 
-PLACE: Final = "/data/update.mender"
 ASKS: Final = re.compile(rb"An update that was begun by hand is not finished\. ([^\r\n]+)")
-INSTALLED: Final = "Installed, but not committed"
-PRINTED: Final = "/tmp/by-hand"
 BUSY: Final = "being installed at this moment"
-ENDED: Final = re.compile(r"\nended with (\d+)\n\Z")
+BUSY_SECONDS: Final = 1.0  # before the next try
 
 
 def install(rig: ApplicationRig) -> None:
@@ -70,10 +68,11 @@ def _reboot(rig: ApplicationRig) -> None:
 
 def _runs(rig: ApplicationRig, command: str) -> str:
     """Run one command of the updater, once more while its daemon is at work; returns what it printed."""
-    whole = f"until mender-update {command} >{PRINTED} 2>&1; code=$?; ! grep -q '{BUSY}' {PRINTED}; do sleep 1; done"
-    printed = rig.run(f"{whole}; cat {PRINTED}; echo; echo ended with $code")
-    found = ENDED.search(printed)
-    if found is None:
+    ended, printed = run_updater(rig, command)
+    while BUSY in printed:
+        pause(BUSY_SECONDS)
+        ended, printed = run_updater(rig, command)
+    if ended is None:
         raise Inconclusive(f"'mender-update {command}' was not seen to end: {printed.strip()[-200:]}")
-    rig.claim_that(found.group(1) == "0", f"'mender-update {command}' succeeds (it says {printed.strip()[-300:]!r})")
+    rig.claim_that(ended == 0, f"'mender-update {command}' succeeds (it says {printed.strip()[-300:]!r})")
     return printed

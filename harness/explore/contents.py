@@ -48,15 +48,12 @@ class Contents:
     def _add(self, operation: Operation) -> None:
         """Go one operation on."""
         self.card.add(operation)
+        for region in self.regions:
+            region.take(operation)
         if operation.kind is Kind.FLUSH:
-            for region in self.regions:
-                region.flush()
             self.epoch = []
-        elif operation.kind is Kind.WRITE and operation.address in self._layout.disk:
-            for region in self.regions:
-                region.add(operation)
-            if may_be_lost(operation, self._layout):
-                self.epoch.append(operation)
+        elif may_be_lost(operation, self._layout):
+            self.epoch.append(operation)
 
 
 def digests(copies: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -111,25 +111,23 @@ class Exploration:
 
     def decide(self) -> None:
         """Count the points that the boots so far decide: those that no recovery could tell from a booted one."""
-        plan, results = self._plan(), self._booted()
-        witnesses = [
-            found for one in plan["chosen"] if (found := self._witness(one, results.get(one["crash_id"]))) is not None
-        ]
-        space = Space(self.recording, everything=plan["everything"], seed=self.recording.about.seed)
+        results = self._booted()
+        possible = (self._witness(one, results.get(one.crash_id)) for one in self.planned())
+        witnesses = [one for one in possible if one is not None]
+        space = Space(self.recording, everything=self._plan()["everything"], seed=self.recording.about.seed)
         counts = Counter(one.name for _, _, one in Coverage(self.recording, witnesses).decided(space))
         self._keep(DECIDED, counts)
         self.say(f"{len(witnesses)} boots decide {counts.total():,} points.")
 
-    def _witness(self, one: dict[str, Any], result: dict[str, Any] | None) -> Witness | None:
+    def _witness(self, one: Chosen, result: dict[str, Any] | None) -> Witness | None:
         """What the boot of a chosen point bears witness of; None if it did not hold, or was none."""
         if result is None or result["outcome"] != Outcome.HELD.value:
             return None
         about, layout = self.recording.about, self.recording.about.layout
         touched = Touched.unpacked(Path(result["folder"], TOUCHED).read_bytes())
         free = [layout.partition(f"rootfs-{result['unused']}")] if result["unused"] else []
-        task = one["task"]
         windows = tuple(touched.matters(layout, free))
-        return Witness(one["crash_id"], CrashPoint.parse(task["point"]), about.heard[task["heard"]], windows)
+        return Witness(one.crash_id, CrashPoint.parse(one.task.point), about.heard[one.task.heard], windows)
 
     def explain(self, boots: int, pool: Pool) -> None:
         """Look for the least that still is violated, where only boots have shown it, with so many boots for each."""
@@ -179,7 +177,7 @@ class Exploration:
         }
         self._keep(REPORT, report)
         picture = (self.folder / PICTURE).read_text()
-        (self.folder / PAGE).write_text(page(self._title, report, self.violations(), self.planned(), results, picture))
+        (self.folder / PAGE).write_text(page(self._title, report, self.violations(), chosen, results, picture))
         return report
 
     def _outcome(self, judged: Judged) -> str:

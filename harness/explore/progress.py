@@ -13,7 +13,7 @@ from harness.explore.recording import Recording
 from harness.explore.sums import Region
 from harness.judge.updatestore import UpdateStore
 from harness.judge.verdict import Finding
-from harness.storage import CrashPoint, Kind, Operation, tail_of
+from harness.storage import CrashPoint, tail_of
 from images.layout import MIB, SECTOR, Window
 
 RULE: Final = "progress"
@@ -32,7 +32,7 @@ class Progress:
         """Reach a position; what lies behind cannot be judged any more."""
         for operation in self._recording.operations[self._reached : position]:
             for region, _ in self._parts.values():
-                _add(region, operation)
+                region.take(operation)
         self._reached = max(self._reached, position)
 
     def judge(self, point: CrashPoint, store: UpdateStore) -> Finding:
@@ -61,14 +61,7 @@ class Progress:
         operations = self._recording.operations
         region, ghost = (Region(self._recording.media.view, self._recording.log, window) for _ in range(2))
         for operation in operations:
-            _add(ghost, operation)
+            ghost.take(operation)
             if operation.index < self._reached:
-                _add(region, operation)
+                region.take(operation)
         return region, ghost.number(CrashPoint(len(operations)))
-
-
-def _add(region: Region, operation: Operation) -> None:
-    if operation.kind is Kind.FLUSH:
-        region.flush()
-    elif operation.kind is Kind.WRITE:
-        region.add(operation)

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from harness.clock import Deadline, poll
 from harness.errors import Inconclusive
 from harness.explore import byhand
 from harness.explore.recording import KEY, LOG, MEDIA, UBOOT, About, Heard, Recording
+from harness.explore.replaced import Replaced
 from harness.explore.stories import Story
 from harness.faults.gate import Gate
 from harness.judge import ServerRecord
@@ -178,12 +180,23 @@ def record(lab: Lab, story: Story, folder: Path) -> Recording:
     recorder = Recorder(lab, folder)
     recorder.follow(_by_hand if story.by_hand else None)
     version, did = lab.version, f"No cut: {story.says}"
-    if story.replaced:
-        lab.claim_application(story.ends, did=did)
-    else:
-        lab.claim(story.ends, did=did)
+    claim_ended(lab, story.replaced, story.ends, did=did)
     lab.version = version
     return recorder.finish(story)
+
+
+def claim_ended(
+    rig: ApplicationRig, replaced: Replaced | None, expect: Literal["old", "new", "either"], *, did: str = ""
+) -> None:
+    """The system, or the application that is replaced, is as expected once the board has settled.
+
+    Raises:
+        ClaimViolated, Inconclusive: as the rig's own claims.
+    """
+    if replaced:
+        rig.claim_application(expect, did=did)
+    else:
+        rig.claim(expect, did=did)
 
 
 def _by_hand(recorder: Recorder) -> None:

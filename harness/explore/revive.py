@@ -20,13 +20,13 @@ from harness.evidence import Events, RunFolder
 from harness.evidence.events import Listener
 from harness.explore import byhand
 from harness.explore.foreign import ForeignRig, foreign_rig
-from harness.explore.record import Recorder
+from harness.explore.record import Recorder, claim_ended
 from harness.explore.recording import KEY, About, Heard, Recording
 from harness.explore.stories import story
 from harness.explore.touched import Touched
 from harness.explore.way import unused, wrong_flip
 from harness.faults.network import Relay
-from harness.judge import SLOTS, KnownImage, Outcome, Slot
+from harness.judge import SLOTS, KnownImage, Outcome
 from harness.lab.applications import ApplicationRig
 from harness.lab.observe import UP
 from harness.lab.rig import Parts, Timeouts
@@ -215,7 +215,7 @@ def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
         rig.power_on()
         if about.by_hand:
             byhand.look_after(rig)
-        _claim(rig, about)
+        claim_ended(rig, about.replaced, "either")
         _flipped_rightly(rig.board, about, tuple(rig.known_images.values()))
         return
     kept = Path(task.records)
@@ -224,7 +224,7 @@ def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
     if about.permitted is not None and CrashPoint.parse(task.point).position >= about.permitted:
         recorder.permit(0)
     recorder.follow(_person if about.by_hand else None)
-    _claim(rig, about)
+    claim_ended(rig, about.replaced, "either")
     rig.version = about.old
     recorder.finish(story(about.story))
 
@@ -238,14 +238,6 @@ def _flipped_rightly(board: Board, about: About, known: Sequence[KnownImage]) ->
 
 def _person(recorder: Recorder) -> None:
     byhand.look_after(recorder.lab, recorder.permit)
-
-
-def _claim(rig: ApplicationRig, about: About) -> None:
-    """It is the old one or the new one, and nothing else."""
-    if about.replaced:
-        rig.claim_application("either")
-    else:
-        rig.claim("either")
 
 
 def _follow(rig: ApplicationRig, about: About) -> None:
@@ -265,17 +257,15 @@ def _seen(rig: ApplicationRig, about: About) -> Mapping[str, Any]:
     booted = [SLOTS[int(number) - 1] for number in UP.findall(rig.board.console.text)]
     held = {slot: name for slot, (name, _) in rig.rows[-1].slots.items()} if rig.rows else {}
     ran = held.get(booted[-1]) if booted else None
-    record = rig.record()
+    record, board = rig.record(), rig.board
+    kept_old = ran == about.old != about.new
+    spare = unused(board.log, board.media.view, about.layout, about.defaults) if kept_old else None
     return {
         "started": held.get(booted[0]) if booted else None,
         "ended": rig.ending if about.replaced else {about.old: "old", about.new: "new"}.get(ran or ""),
         "told": record.status if record else None,
-        "unused": _unused(rig.board, about) if ran == about.old != about.new else None,
+        "unused": spare,
     }
-
-
-def _unused(board: Board, about: About) -> Slot | None:
-    return unused(board.log, board.media.view, about.layout, about.defaults)
 
 
 def _keep_touched(board: Board, folder: RunFolder) -> None:

@@ -26,18 +26,17 @@ from harness.judge import (
     Outcome,
     Slot,
     Verdict,
-    choose,
     data,
     identify,
     judge_cut,
     next_boot,
-    parse_copy,
+    parse_copies,
     partitions,
 )
 from harness.judge.updatestore import PATH, UpdateStore, read_store
 from harness.judge.verdict import Finding, conclude, decide
 from harness.lab.device import keepsakes
-from harness.storage import CrashPoint, DiskView, Kind, crash_extents
+from harness.storage import CrashPoint, DiskView, crash_extents
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -149,7 +148,7 @@ class StaticJudge:
         self, point: CrashPoint, heard: Heard, card: tuple[bytes, ...], copies: list[bytes], numbers: tuple[int, ...]
     ) -> tuple[DeviceState, Verdict]:
         about = self.recording.about
-        environment = _once(self._environments, card, lambda: self._environment(copies))
+        environment = _once(self._environments, card, lambda: parse_copies(copies, about.defaults))
         *outside, data_number, slot_a, slot_b = numbers
         found = _once(self._data, data_number, lambda: self._look_at_data(point))
         table = _once(self._tables, tuple(outside), lambda: self._look_at_table(point))
@@ -195,10 +194,6 @@ class StaticJudge:
         if about.replaced is not None and about.replaced.rolls_back:
             yield Finding("application", found.application != "torn", f"The application is {found.application}.")
 
-    def _environment(self, copies: list[bytes]) -> Environment:
-        parsed = tuple(parse_copy(one, redundant=len(copies) > 1) for one in copies)
-        return Environment(parsed, choose(parsed), self.recording.about.defaults)
-
     def _permitted(self, point: CrashPoint, heard: Heard) -> bool:
         """Whether the new system may be final by then: the server knows that it runs, or a person said so."""
         about = self.recording.about
@@ -230,10 +225,7 @@ class StaticJudge:
         ghost = Region(self.recording.media.view, log, region.window)
         end = CrashPoint(len(log.operations))
         for operation in log.operations:
-            if operation.kind is Kind.WRITE:
-                ghost.add(operation)
-            elif operation.kind is Kind.FLUSH:
-                ghost.flush()
+            ghost.take(operation)
         views = {0: self.recording.media.view}
         views[ghost.number(end)] = DiskView(
             self.recording.media.base, crash_extents(log, end, self._layout, within=region.window)

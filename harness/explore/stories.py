@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import UsageError
-from harness.explore import byhand
 from harness.explore.replaced import Replaced
 from harness.faults.power import writes
 from harness.lab import Lab
+from harness.lab.operator import Operator
 from harness.lab.scripts import StateScripts
 
 
@@ -61,8 +61,7 @@ def _refused_by_a_script(lab: Lab) -> None:
 
 def _brought(lab: Lab) -> None:
     lab.join()
-    lab.expects("b")
-    lab.put(lab.catalogue.artifact("b"), byhand.PLACE)
+    Operator(lab).brings("b")
     lab.hold()
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from harness.storage import CrashPoint, DiskView, Extent, ExtentMap, Operation, WriteLog
+from harness.storage import CrashPoint, DiskView, Extent, ExtentMap, Kind, Operation, WriteLog
 from harness.storage.source import FILL_BYTE, FILLS
 from images.layout import SECTOR, Window
 
@@ -62,6 +62,13 @@ class Region:
         self._open: list[_Write] = []
         self._total = 0
         self._overlaps = False
+
+    def take(self, operation: Operation) -> None:
+        """One more operation of the log has completed, whatever it is."""
+        if operation.kind is Kind.FLUSH:
+            self.flush()
+        elif operation.kind is Kind.WRITE:
+            self.add(operation)
 
     def add(self, operation: Operation) -> None:
         """One more write has completed; it may lie elsewhere."""

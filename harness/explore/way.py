@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.explore.card import Card
-from harness.judge import SLOTS, Environment, KnownImage, Slot, choose, identify, next_boot, parse_copy
+from harness.judge import SLOTS, KnownImage, Slot, identify, next_boot, parse_copies
 from harness.storage import CrashPoint, DiskView, Kind, WriteLog, crash_extents
 from images.layout import Layout
 
@@ -35,9 +35,7 @@ def turns(log: WriteLog, before: DiskView, layout: Layout, defaults: Mapping[str
         if operation is not None:
             card.add(operation)
         position = operation.index + 1 if operation is not None else 0
-        found = card.copies(CrashPoint(position))
-        copies = tuple(parse_copy(one, redundant=len(layout.env_offsets) > 1) for one in found)
-        boot = next_boot(Environment(copies, choose(copies), defaults), defaults)
+        boot = next_boot(parse_copies(card.copies(CrashPoint(position)), defaults), defaults)
         if boot.slot is not None and (boot.slot, boot.trial) != seen:
             seen = (boot.slot, boot.trial)
             yield Turn(position, boot.slot, boot.trial)

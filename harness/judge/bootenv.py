@@ -101,12 +101,13 @@ def number(variables: Mapping[str, str], name: str) -> int:
 
 def read_environment(medium: Medium, layout: Layout, defaults: Mapping[str, str] = NO_VARIABLES) -> Environment:
     """The environment on the card of a board."""
-    redundant = len(layout.env_offsets) > 1
-    copies = tuple(
-        parse_copy(medium.read(layout.card.start + offset, layout.env_size), redundant=redundant)
-        for offset in layout.env_offsets
-    )
-    return Environment(copies, choose(copies), defaults)
+    return parse_copies([medium.read(layout.card.start + at, layout.env_size) for at in layout.env_offsets], defaults)
+
+
+def parse_copies(copies: Sequence[bytes], defaults: Mapping[str, str] = NO_VARIABLES) -> Environment:
+    """The environment of which these are all copies."""
+    parsed = tuple(parse_copy(one, redundant=len(copies) > 1) for one in copies)
+    return Environment(parsed, choose(parsed), defaults)
 
 
 def parse_copy(data: bytes, *, redundant: bool = True) -> EnvironmentCopy:

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessBug
 from harness.judge import Slot
 from harness.lab.lab import Lab
+from harness.lab.rig import Rig
 
 PLACE = "/data/update.mender"
 STICK = "/run/stick"  # where a stick is mounted
@@ -16,6 +17,11 @@ PRINTED = "/tmp/operator"  # what a command printed that was begun and not waite
 ENDED = re.compile(r"\nended with (\d+)\n\Z")
 INSTALLED = "Installed, but not committed"
 REFUSED = "Streaming failed.\nSystem not modified."
+
+
+def run_updater(rig: Rig, command: str) -> tuple[int | None, str]:
+    """Run one command of the updater; returns its status (None: it was not seen to end) and what it printed."""
+    return _ended(rig.run(_whole(command)))
 
 
 class Operator:
@@ -60,14 +66,12 @@ class Operator:
         Raises:
             ClaimViolated: it ends otherwise, or says something else.
         """
-        printed = self._lab.run(f"mender-update {command} 2>&1; code=$?; echo; echo ended with $code")
-        self._claim(command, printed, code, says, because)
+        self._claim(command, run_updater(self._lab, command), code, says, because)
 
     def begins(self, command: str) -> None:
         """Begin one command of the updater, and do not wait for its end."""
         self._begun = command
-        whole = f"mender-update {command} 2>&1; code=$?; echo; echo ended with $code"
-        self._lab.run(f"({whole}) >{PRINTED} </dev/null 2>/dev/null &")
+        self._lab.run(f"({_whole(command)}) >{PRINTED} </dev/null 2>/dev/null &")
 
     def sees_it_end(self, *, code: int = 0, says: str = "", because: str = "") -> None:
         """Wait for the end of the command that was begun; as `runs`.
@@ -78,7 +82,7 @@ class Operator:
         if not self._begun:
             raise HarnessBug("No command was begun.")
         printed = self._lab.run(f"until grep -q '^ended with' {PRINTED}; do sleep 0.2; done; cat {PRINTED}")
-        self._claim(self._begun, printed, code, says, because)
+        self._claim(self._begun, _ended(printed), code, says, because)
         self._begun = ""
 
     def reboots(self) -> Slot:
@@ -86,10 +90,18 @@ class Operator:
         self._lab.soft_reboot()
         return self._lab.wait_up()
 
-    def _claim(self, command: str, printed: str, code: int, *texts: str) -> None:
-        found = ENDED.search(printed)
-        ended = int(found.group(1)) if found else None
+    def _claim(self, command: str, done: tuple[int | None, str], code: int, *texts: str) -> None:
+        ended, printed = done
         missing = [text for text in texts if text not in printed]
         claim = f"'mender-update {command}' ends with {code}" + "".join(f" and says {text!r}" for text in texts if text)
         held = ended == code and not missing
         self._lab.claim_that(held, claim if held else f"{claim} (it ends with {ended} and says {printed.strip()!r})")
+
+
+def _whole(command: str) -> str:
+    return f"mender-update {command} 2>&1; code=$?; echo; echo ended with $code"
+
+
+def _ended(printed: str) -> tuple[int | None, str]:
+    found = ENDED.search(printed)
+    return int(found.group(1)) if found else None, printed
