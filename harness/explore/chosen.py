@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.explore.crashid import CrashId
-from harness.explore.forecast import forecast
+from harness.explore.forecast import STORING, forecast
 from harness.explore.order import RULE as ORDER
 from harness.explore.plan import Plan
 from harness.explore.progress import RULE as PROGRESS
@@ -103,6 +103,8 @@ def in_words(state: DeviceState) -> str:
     trial = " on trial" if state.boot.trial else ""
     images = ", ".join(f"{name} {image or 'in part'}" for name, image in zip("AB", state.slots, strict=True))
     update = state.store.state if state.store and state.store.state else "no update"
+    if update == STORING and not (state.store and state.store.known):
+        update += ", its payload not known"
     application = f", has the {state.application} application" if state.application else ""
     starts = f"starts {slot}{trial} ({images}){application}"
     if state.files:

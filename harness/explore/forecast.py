@@ -11,7 +11,9 @@ from harness.explore.recording import About
 from harness.explore.static import DeviceState
 from harness.judge.evidence import SAYS_NEW, SAYS_OLD
 
-UNTOUCHED: Final = (None, "update-fetch", "update-store")  # nothing was flipped: the update goes on as if never cut
+FETCHED_ANEW: Final = (None, "update-fetch")  # nothing was begun: the server says once more what there is
+STORING: Final = "update-store"  # nothing was flipped: gone on with, if it is known what the payload is
+ENDED: Final = SAYS_OLD + SAYS_NEW
 RESUMED: Final = "Before_ArtifactInstall_Enter"  # by hand: fetched, and the person is told to resume it
 KEPT: Final = ("update-after-commit", "update-after-first-commit", "cleanup", "update-status-report")
 
@@ -36,7 +38,8 @@ def _system(state: DeviceState, about: About) -> Literal["old", "new"] | None:
     if about.ends == "old":
         return "old"
     update = state.store.state if state.store else None
-    goes_on = update in UNTOUCHED and state.told not in SAYS_NEW and not about.by_hand
+    untouched = update in FETCHED_ANEW or (state.store is not None and update == STORING and state.store.known)
+    goes_on = untouched and state.told not in ENDED and not about.by_hand
     if goes_on or state.boots == about.new or update == RESUMED:
         return "new"
     return "old" if state.boots == about.old else None

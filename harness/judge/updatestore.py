@@ -28,6 +28,7 @@ class UpdateStore:
         whole: which of the two places hold a whole record.
         state: the step that was begun last; None: no update is under way.
         outcome: what had become of it by then.
+        known: whether it is known what the payload is, without which a download is not gone on with.
         going_on: whether a part of the payload is durable, and it is known how to go on after it.
         artifact: what the device calls itself.
         target, durable: the slot that is written, and how many bytes of it are noted as durable.  Not compared.
@@ -36,6 +37,7 @@ class UpdateStore:
     whole: tuple[bool, bool]
     state: str | None = None
     outcome: str = ""
+    known: bool = False
     going_on: bool = False
     artifact: str = ""
     target: str = field(default="", compare=False)
@@ -57,6 +59,7 @@ def read_store(content: bytes | None) -> UpdateStore | None:
         whole,
         state=update.get("state"),
         outcome=update.get("outcome", ""),
+        known=bool(update.get("payload_type")),
         going_on=bool(update.get("progress")),
         artifact=device.get("provides", {}).get("artifact_name", ""),
         target=update.get("target", ""),

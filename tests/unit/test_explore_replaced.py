@@ -71,6 +71,24 @@ def test_what_should_become_of_an_application(
     assert forecast(state, replace(recording.about, replaced=FILE, new="a", ends="old")).ends == "old"
 
 
+@pytest.mark.parametrize(
+    ("store", "told", "ends"),
+    [
+        (UpdateStore(WHOLE), "pending", "new"),
+        (UpdateStore(WHOLE), "failure", "old"),
+        (UpdateStore(WHOLE, "update-fetch"), None, "new"),
+        (UpdateStore(WHOLE, "update-store", known=True), "downloading", "new"),
+        (UpdateStore(WHOLE, "update-store"), "downloading", "old"),
+        (UpdateStore(WHOLE, "update-install", known=True), "installing", "old"),
+    ],
+)
+def test_what_should_become_of_a_system_that_was_not_flipped_to(
+    recording: Recording, store: UpdateStore, told: str | None, ends: str
+) -> None:
+    """A download is gone on with once it is known of what; the server asks again for what it has not heard of."""
+    assert forecast(replace(a_state(recording), store=store, told=told), recording.about).ends == ends
+
+
 def a_state(recording: Recording) -> DeviceState:
     return next(StaticJudge(recording).judge_all(Space(recording))).state
 

@@ -27,7 +27,16 @@ UNDER_WAY = Device(
 
 def test_what_the_updater_wrote_is_read(tmp_path: Path) -> None:
     content = written(tmp_path, Device(), UNDER_WAY)
-    assert read_store(content) == UpdateStore((True, True), "update-store", "failed", True, "release-a")
+    assert read_store(content) == UpdateStore(
+        (True, True), "update-store", "failed", going_on=True, artifact="release-a"
+    )
+
+
+def test_whether_it_is_known_what_the_payload_is(tmp_path: Path) -> None:
+    update = Update(state="update-store", payload_type="rootfs-image")
+    assert read_store(written(tmp_path, Device(update=update))) == UpdateStore(
+        (True, False), "update-store", known=True, artifact="unknown"
+    )
 
 
 def test_what_is_noted_of_a_slot_is_read_and_not_compared(tmp_path: Path) -> None:
