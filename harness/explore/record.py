@@ -87,8 +87,10 @@ class Recorder:
 
     def permit(self, since: int | None = None) -> None:
         """From here on, or since a position, the new system may be made final."""
-        self.lab.board.log.poll()
-        self._permitted = len(self.lab.board.log.operations) if since is None else since
+        if since is None:
+            self.lab.board.log.poll()
+            since = len(self.lab.board.log.operations)
+        self._permitted = since
 
     def _has_settled(self, since: datetime, deadline: Deadline) -> bool:
         """Follow the board until it has, or until the next operation by which the server may have heard something."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.explore.contents import Contents, digests
+from harness.explore.mounted import Mounted
 from harness.explore.order import in_order
 from harness.explore.progress import Progress
 from harness.explore.recording import Heard, Recording
@@ -103,13 +104,14 @@ class StaticJudge:
         self._layout = about.layout
         places = (*about.layout.outside, *map(about.layout.partition, ("data", *(f"rootfs-{slot}" for slot in SLOTS))))
         self._contents = Contents(recording, places)
-        self._progress = Progress(recording)
+        self._progress, self._mounted = Progress(recording), Mounted(recording)
         self._keepsakes = {} if about.commands else keepsakes(about.seed)
         slots = zip(self._contents.regions[-len(SLOTS) :], SLOTS, strict=True)
         self._known_slots = [self._slots_known(region, slot) for region, slot in slots]
         self._environments: dict[tuple[bytes, ...], Environment] = {}
         self._tables: dict[tuple[int, ...], tuple[str, ...]] = {}
         self._data: dict[int, _Data] = {}
+        self._mounts: dict[bytes, _Data] = {}
         self._verdicts: dict[object, tuple[DeviceState, Verdict]] = {}
         # There are thousands of contents, and few different things to say of them.
         self._shared: dict[tuple[DeviceState, Verdict], tuple[DeviceState, Verdict]] = {}
@@ -131,6 +133,7 @@ class StaticJudge:
         """Reach a position; what lies behind cannot be judged any more."""
         self._contents.go_to(position)
         self._progress.go_to(position)
+        self._mounted.go_to(position)
 
     def judge(self, point: CrashPoint, heard: Heard) -> Judged:
         """One point, whose position is the one that has been reached."""
@@ -202,6 +205,10 @@ class StaticJudge:
         return about.permitted is not None and point.position >= about.permitted
 
     def _look_at_data(self, point: CrashPoint) -> _Data:
+        key = self._mounted.key(point)
+        return self._examine(point) if key is None else _once(self._mounts, key, lambda: self._examine(point))
+
+    def _examine(self, point: CrashPoint) -> _Data:
         window = self._layout.partition("data")
         extents = crash_extents(self.recording.log, point, self._layout, within=window)
         view = DiskView(self.recording.media.base, extents)

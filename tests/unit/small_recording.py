@@ -5,7 +5,8 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from harness.explore.recording import LOG, MEDIA, UBOOT, About, Heard, Recording
@@ -23,6 +24,7 @@ MARKS = LAYOUT.marks.start // SECTOR
 DEFAULTS = parse_text(DEFAULT_ENVIRONMENT.read_text())
 CANARY = {"mender_saveenv_canary": "1"}
 PLACE = 128 * 1024
+STORE = "mender/bootproof-store"
 
 
 def store(state: str | None, number: int) -> bytes:
@@ -48,9 +50,14 @@ def environment(slot: int, trial: bool, flag: int) -> bytes:
 
 def make(folder: Path, *, flushes: bool = True, trial: bool = True) -> Recording:
     """Record it; with a fault, if nothing is flushed before the flip, or the flip is no trial."""
+    return kept(folder, partial(_entries, flushes=flushes, trial=trial))
+
+
+def kept(folder: Path, entries: Callable[[Path], Iterable[bytes]]) -> Recording:
+    """A recording with these entries in its log; they are made from the media."""
     folder.mkdir()
     (folder / UBOOT).write_bytes(b"a bootloader")
-    files = {**keepsakes(SEED), "mender/bootproof-store": store("update-store", 1)}
+    files = {**keepsakes(SEED), STORE: store("update-store", 1)}
     media = make_image(folder, files).rename(folder / MEDIA)
     with media.open("r+b") as out:
         for place, content in (
@@ -59,7 +66,7 @@ def make(folder: Path, *, flushes: bool = True, trial: bool = True) -> Recording
         ):
             out.seek(place)
             out.write(content)
-    write_log(folder / LOG, *_entries(media, flushes=flushes, trial=trial))
+    write_log(folder / LOG, *entries(media))
     with Recording.save(folder, _about()).log as log:
         ended = len(log.operations)
     return Recording.save(folder, _about(ended))

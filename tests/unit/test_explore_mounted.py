@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points that a mount could not tell apart, against e2fsprogs, which looks at each of them."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.explore.mounted import Mounted
+from harness.explore.recording import Recording
+from harness.explore.space import Space
+from harness.explore.static import StaticJudge
+from harness.judge.filesystem import BLOCK
+from harness.storage import CrashPoint
+from images import ext4
+from images.layout import SECTOR
+from images.run import run
+from tests.unit.small_board import LAYOUT
+from tests.unit.small_recording import STORE, kept, make, store
+from tests.unit.write_logs import FLUSH, flag, write
+
+DATA = LAYOUT.partition("data")
+
+
+def blocks(content: bytes) -> list[bytes]:
+    return [content[at : at + BLOCK] for at in range(0, len(content), BLOCK)]
+
+
+def written(block: int, content: bytes) -> bytes:
+    return write((DATA.start + block * BLOCK) // SECTOR, content)
+
+
+def replaces_the_store(media: Path) -> Iterator[bytes]:
+    """A new file in place of the updater's, as ext4 does it: contents, journal, flush, and then all to its place."""
+    before, after, journalled = (media.with_suffix(f".{name}") for name in ("before", "after", "journalled"))
+    before.write_bytes(media.read_bytes()[DATA.start : DATA.end])
+    shutil.copyfile(before, after)
+    shutil.copyfile(before, journalled)
+    ext4.edit(after, [ext4.Edit(f"/{STORE}", store("update-install", 2))])
+    old, new = blocks(before.read_bytes()), blocks(after.read_bytes())
+    changed = [number for number, content in enumerate(new) if content != old[number]]
+    contents = [number for number in changed if not any(old[number])]
+    metadata = [number for number in changed if number not in contents]
+    source = media.with_suffix(".metadata")
+    source.write_bytes(b"".join(new[number] for number in metadata))
+    script = media.with_suffix(".script")
+    script.write_text(f"jo\njw -b {','.join(map(str, metadata))} {source}\njc\n")
+    run(["debugfs", "-w", "-f", script, journalled])
+    yield from (written(number, new[number]) for number in contents)
+    for number, content in enumerate(blocks(journalled.read_bytes())):
+        if content != old[number]:
+            yield written(number, content)
+    yield flag(FLUSH)
+    yield from (written(number, new[number]) for number in metadata)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return kept(tmp_path_factory.mktemp("mounted") / "recording", replaces_the_store)
+
+
+def test_what_has_one_key_is_one_to_e2fsprogs(recording: Recording) -> None:
+    judge, keys = StaticJudge(recording), Mounted(recording)
+    seen: dict[bytes, object] = {}
+    points = 0
+    for position in range(recording.about.began, recording.about.ended + 1):
+        judge.go_to(position)
+        keys.go_to(position)
+        for point in Space(recording).points(position, judge._contents.epoch, judge._contents.card):
+            key = keys.key(point)
+            assert key is not None
+            found = judge._examine(point)
+            assert seen.setdefault(key, found) == found, f"{point} is not what its key says"
+            points += 1
+    assert 2 <= len(seen) <= points / 4
+    stores = {getattr(one, "store", None) for one in seen.values()}
+    assert len(stores) >= 2, "the old record, and the new one"
+
+
+def test_a_key_does_not_depend_on_the_way(recording: Recording) -> None:
+    """What was written and lost was never written; what is in the journal is as good as what is in its place."""
+    keys = Mounted(recording)
+    keys.go_to(0)
+    first = keys.key(CrashPoint(0))
+    flushed = next(one.index for one in recording.operations if one.kind.name == "FLUSH")
+    keys.go_to(flushed)
+    assert keys.key(CrashPoint(flushed, frozenset(range(flushed)))) == first
+    keys.go_to(flushed + 1)
+    done = keys.key(CrashPoint(flushed + 1))
+    assert done != first
+    keys.go_to(recording.about.ended)
+    rest = range(flushed + 1, recording.about.ended)
+    assert {keys.key(CrashPoint(recording.about.ended, frozenset(lost))) for lost in ([], rest, rest[:1])} == {done}
+
+
+def test_where_it_is_not_known_what_a_mount_finds_there_is_no_key(tmp_path: Path) -> None:
+    recording = make(tmp_path / "recording")
+    with (recording.folder / "media.img").open("r+b") as out:
+        out.seek(DATA.start)
+        out.write(bytes(BLOCK))
+    keys = Mounted(Recording(recording.folder))
+    keys.go_to(0)
+    assert keys.key(CrashPoint(0)) is None
