@@ -94,6 +94,12 @@ STORIES = {
             "file-undone", "the same is refused by a script of its own, and brought back", "single-file", "unkept",
             "old",
         ),
+        _application("directory", "an application of many files is replaced by a deployment", "directory", "two"),
+        _application(
+            "directory-undone", "the same is refused by a script of its own, and brought back", "directory", "unkept",
+            "old",
+        ),
+        _application("package", "a Debian package is replaced by a deployment", "deb", "two"),
     )
 }  # fmt: skip
 
