@@ -15,6 +15,7 @@ FETCHED_ANEW: Final = (None, "update-fetch")  # nothing was begun: the server sa
 STORING: Final = "update-store"  # nothing was flipped: gone on with, if it is known what the payload is
 ENDED: Final = SAYS_OLD + SAYS_NEW
 RESUMED: Final = "Before_ArtifactInstall_Enter"  # by hand: fetched, and the person is told to resume it
+INTERRUPTED: Final = "ArtifactInstall_Enter"  # by hand: nobody was told that it is installed, so it is taken back
 KEPT: Final = ("update-after-commit", "update-after-first-commit", "cleanup", "update-status-report")
 
 
@@ -38,6 +39,8 @@ def _system(state: DeviceState, about: About) -> Literal["old", "new"] | None:
     if about.ends == "old":
         return "old"
     update = state.store.state if state.store else None
+    if update == INTERRUPTED and state.boots is not None:
+        return "old"
     untouched = update in FETCHED_ANEW or (state.store is not None and update == STORING and state.store.known)
     goes_on = untouched and state.told not in ENDED and not about.by_hand
     if goes_on or state.boots == about.new or update == RESUMED:

@@ -100,6 +100,13 @@ def test_nobody_goes_on_with_an_update_by_hand(recording: Recording) -> None:
     assert forecast(state, by_hand).ends == "old"
 
 
+@pytest.mark.parametrize(("step", "ends"), [("ArtifactInstall_Enter", "old"), ("ArtifactCommit_Enter", "new")])
+def test_by_hand_an_installation_that_nobody_saw_end_is_taken_back(recording: Recording, step: str, ends: str) -> None:
+    store = UpdateStore(WHOLE, step, known=True)
+    state = next(one.state for one in StaticJudge(recording).judge_all(Space(recording)) if one.state.boots == "b")
+    assert forecast(replace(state, store=store), replace(recording.about, by_hand=True)).ends == ends
+
+
 def test_by_hand_the_new_system_may_be_final_once_a_person_says_so(tmp_path: Path) -> None:
     untried = make(tmp_path / "untried", trial=False)
     for permitted, expected in ((None, {"commit"}), (0, set()), (untried.about.ended, {"commit"})):
