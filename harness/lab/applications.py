@@ -66,6 +66,7 @@ class ApplicationRig(JudgedRig):
         self._name = old.artifact_name
         self._versions[old.kind] = old.artifact_name
         self._deployed = self._before(new, before)
+        self._uploaded |= dict.fromkeys((old.artifact_name, new.artifact_name), "release")
 
     def deploy_application(self, kind: str, version: str) -> None:
         """Have the server deploy an application to this board, which must be on."""

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """State scripts: which are run, in which order, how often, and when that counts as a failure."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.unit.updater_simulation import MemoryStore, Simulation
+from updater import store
 from updater.ports import Clock, SystemClock
 from updater.scripts import Limits, ScriptFailed, StateScripts
 
@@ -166,3 +169,16 @@ def test_those_of_an_artifact_replace_those_of_the_last_one(device: Device) -> N
     scripts.remove()
     assert scripts.names() == []
     scripts.run("ArtifactInstall", "Enter")
+
+
+def test_a_cut_before_it_was_stored_what_they_belong_to_leaves_none(tmp_path: Path) -> None:
+    """The scripts are kept first, then what the payload is; a start between the two cannot go on with the download."""
+    device, simulation = Device(tmp_path), Simulation()
+    device.add("ArtifactInstall_Enter_00")
+    memory = MemoryStore(simulation)
+    memory.save(store.Device({"artifact_name": "old"}, store.Update("update-store", "d")))
+    daemon = simulation.daemon(memory)
+    daemon.world = replace(daemon.world, scripts=device.scripts())
+    daemon.finish_interrupted()
+    assert not (tmp_path / "artifact").exists()
+    assert memory.load().update is None

@@ -201,10 +201,10 @@ class Actions(Fetch):
 
     def cleanup(self, device: Device) -> Done:
         """Remove what the update needed on its way."""
-        if not update_of(device).payload_type:
-            return device, Event.DONE
-        event = self._attempt(lambda: self._installed_by(device).call("Cleanup"))
-        self.world.scripts.remove()
+        event = Event.DONE
+        if update_of(device).payload_type:
+            event = self._attempt(lambda: self._installed_by(device).call("Cleanup"))
+        self.world.scripts.remove()  # they are there before it is stored what the payload is
         return device, event
 
     def report(self, device: Device) -> Done:
