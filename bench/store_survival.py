@@ -150,7 +150,7 @@ def main() -> None:
         found = {way: judge(lab, way, saves) for way in WAYS}
     fastest = min(taken.values())
     for way in WAYS:
-        found[way]["time_ratio"] = round(taken[way] / fastest, 2)  # type: ignore[assignment]
+        found[way]["time_ratio"] = round(taken[way] / fastest, 2)
     print(json.dumps({"saves": saves, "ways": found}, indent=1))
 
 

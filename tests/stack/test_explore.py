@@ -52,19 +52,38 @@ def test_a_right_update_survives_everything(tmp_path: Path) -> None:
     assert shell.exitstatus == ExitCode.HELD
 
 
+def booted(folder: Path, *wanted: str) -> dict[str, Any]:
+    """Of what was chosen, the first point of which these words are said, booted for each."""
+    plan = json.loads((folder / "plan.json").read_text())
+    chosen = [next(one for one in plan["chosen"] if words in one["says"]) for words in wanted]
+    (folder / "plan.json").write_text(json.dumps({**plan, "chosen": chosen}))
+    boots = str(len(chosen))
+    report: dict[str, Any] = json.loads(
+        bootproof("explore", "--resume", str(folder), "--boots", boots, "--json", says=ExitCode.HELD)
+    )
+    return report
+
+
 @pytest.mark.stack
 def test_an_update_by_hand_survives_everything(tmp_path: Path) -> None:
     """Booted are points where the person must do something once power is back."""
     report = explored(tmp_path, "standalone", boots=0, says=ExitCode.HELD)
     assert report["states_judged"] >= MANY
     folder = next(tmp_path.glob("*-explore-standalone-*"))
-    plan = json.loads((folder / "plan.json").read_text())
-    waits = [one for one in plan["chosen"] if "Before_Artifact" in one["says"]]
-    assert "new" in {one["ends"] for one in waits}
-    (folder / "plan.json").write_text(json.dumps({**plan, "chosen": waits[:2]}))
-    again = json.loads(bootproof("explore", "--resume", str(folder), "--boots", "2", "--json", says=ExitCode.HELD))
+    again = booted(folder, "Before_ArtifactInstall_Enter", "Before_ArtifactCommit_Enter")
     assert (again["states_booted"], again["violations"], again["inconclusive"]) == (2, [], 0)
-    assert again["states_decided"] >= 2
+    assert again["states_decided"] >= again["as_forecast"] == 2
+
+
+@pytest.mark.stack
+def test_an_application_survives_everything(tmp_path: Path) -> None:
+    """Booted are a point after which it is taken back, with its scripts, and one after which it is kept; the next
+    update follows on both."""
+    report = explored(tmp_path, "package", boots=0, says=ExitCode.HELD)
+    assert report["states_judged"] >= MANY / 4
+    again = booted(next(tmp_path.glob("*-explore-package-*")), "its payload not known", "update-after-commit")
+    assert (again["states_booted"], again["violations"], again["inconclusive"]) == (2, [], 0)
+    assert again["states_decided"] >= again["as_forecast"] == 2
 
 
 @pytest.mark.stack
