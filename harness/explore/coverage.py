@@ -6,7 +6,8 @@ What a board does follows from what it reads and from what the server tells it. 
 same server and the same content wherever the recovery read before it wrote goes the same way, up to the order in which
 things happen at the same time.  A copy on the card whose checksum is wrong is as good as any other such copy: nobody
 looks further (tests/stack/test_bootmodel.py).  What the recovery neither read nor wrote must be the same, too, but for
-a slot that was never to be booted.
+a slot that was never to be booted.  On the data partition it is enough that a mount finds the same: the journal is read
+whole, and of what is in it only what is replayed counts.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.explore.contents import Contents, digests
+from harness.explore.mounted import Mounted
 from harness.explore.recording import Heard, Recording
 from harness.explore.space import Space
 from harness.explore.sums import Region
-from harness.judge import parse_copy
+from harness.judge import data, parse_copy
 from harness.storage import CrashPoint
 from images.layout import Window
 
@@ -35,12 +37,35 @@ class Witness:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a witness began with."""
+    """What a witness began with: on the card, elsewhere, and on the data partition, by sectors and to a mount."""
 
     witness: Witness
     card: tuple[bytes, ...]
-    numbers: tuple[int, ...]
-    regions: tuple[Region, ...]
+    elsewhere: tuple[int, ...]
+    on_data: tuple[int, ...]
+    mounted: bytes | None
+    regions: tuple[Sequence[Region], Sequence[Region]]  # of these two
+
+
+class _Along:
+    """What points leave, as the log goes on: in the windows of all witnesses, and what a mount would find."""
+
+    def __init__(self, recording: Recording, windows: Sequence[Window]) -> None:
+        whole = recording.about.layout.partition(data.PARTITION)
+        self.contents, self._mounted = Contents(recording, [*windows, whole]), Mounted(recording)
+        self._keys: dict[int, bytes | None] = {}
+
+    def go_to(self, position: int) -> None:
+        """Reach a position; what lies behind cannot be asked for any more."""
+        self.contents.go_to(position)
+        self._mounted.go_to(position)
+
+    def mounted(self, point: CrashPoint) -> bytes | None:
+        """What a mount finds; None if that cannot be said."""
+        (number,) = self.contents.numbers(point, self.contents.regions[-1:])
+        if number not in self._keys:
+            self._keys[number] = self._mounted.key(point)
+        return self._keys[number]
 
 
 class Coverage:
@@ -49,26 +74,26 @@ class Coverage:
     def __init__(self, recording: Recording, witnesses: Sequence[Witness]) -> None:
         self._recording = recording
         self._witnesses = sorted(witnesses, key=lambda one: one.point.position)
+        place = recording.about.layout.partition(data.PARTITION)
+        self._windows = [_parted(one.windows, place) for one in self._witnesses]
         self._valid: dict[bytes, bool] = {}  # by a copy's digest
 
     def decided(self, space: Space) -> Iterator[tuple[CrashPoint, Heard, Witness]]:
         """Each point of the space that some witness decides, its own among them, with the first such witness."""
-        contents = self._contents()
-        seen = self._seen(contents)
+        along = self._along()
+        seen = self._seen(along.contents)
         for position in space.positions:
-            contents.go_to(position)
+            along.go_to(position)
             heard_here = self._recording.heard_at(position)
             possible = [one for one in seen if one.witness.heard in heard_here]
-            for point in space.points(position, contents.epoch, contents.card):
-                card = self._card(contents, point)
+            for point in space.points(position, along.contents.epoch, along.contents.card):
+                card = self._card(along.contents, point)
                 alike = [one for one in possible if one.card == card]
                 for heard in heard_here:
-                    found = self._found(contents, point, [one for one in alike if one.witness.heard == heard])
+                    mine = (one for one in alike if one.witness.heard == heard)
+                    found = next((one.witness for one in mine if _agrees(along, point, one)), None)
                     if found is not None:
                         yield point, heard, found
-
-    def _found(self, contents: Contents, point: CrashPoint, alike: Sequence[_Seen]) -> Witness | None:
-        return next((one.witness for one in alike if contents.numbers(point, one.regions) == one.numbers), None)
 
     def _card(self, contents: Contents, point: CrashPoint) -> tuple[bytes, ...]:
         """What stands for the environment copies, and is empty for a damaged one."""
@@ -80,17 +105,48 @@ class Coverage:
             found.append(digest if self._valid[digest] else b"")
         return tuple(found)
 
-    def _contents(self) -> Contents:
-        return Contents(self._recording, [window for one in self._witnesses for window in one.windows])
+    def _along(self) -> _Along:
+        return _Along(self._recording, [window for parts in self._windows for part in parts for window in part])
 
     def _seen(self, later: Contents) -> list[_Seen]:
         """What each witness began with; its regions are those of `later`, which is still at the beginning."""
-        contents, found, at = self._contents(), [], 0
-        for one in self._witnesses:
-            contents.go_to(one.point.position)
-            part = slice(at, at + len(one.windows))
-            at = part.stop
-            card = self._card(contents, one.point)
-            numbers = contents.numbers(one.point, contents.regions[part])
-            found.append(_Seen(one, card, numbers, tuple(later.regions[part])))
+        along, found, at = self._along(), [], 0
+        now = along.contents.regions
+        for one, (elsewhere, on_data) in zip(self._witnesses, self._windows, strict=True):
+            along.go_to(one.point.position)
+            middle = at + len(elsewhere)
+            first, second = slice(at, middle), slice(middle, middle + len(on_data))
+            at = second.stop
+            found.append(
+                _Seen(
+                    one, self._card(along.contents, one.point),
+                    along.contents.numbers(one.point, now[first]), along.contents.numbers(one.point, now[second]),
+                    along.mounted(one.point), (later.regions[first], later.regions[second]),
+                )
+            )  # fmt: skip
         return found
+
+
+def _agrees(along: _Along, point: CrashPoint, one: _Seen) -> bool:
+    """Whether a point holds what a witness began with; their cards are known to be the same."""
+    elsewhere, on_data = one.regions
+    if along.contents.numbers(point, elsewhere) != one.elsewhere:
+        return False
+    if along.contents.numbers(point, on_data) == one.on_data:
+        return True
+    return one.mounted is not None and along.mounted(point) == one.mounted
+
+
+def _parted(windows: Sequence[Window], place: Window) -> tuple[list[Window], list[Window]]:
+    """The parts of the windows outside a place, and those inside it."""
+    outside: list[Window] = []
+    inside: list[Window] = []
+    for one in windows:
+        for start, end, found in (
+            (one.start, min(one.end, place.start), outside),
+            (max(one.start, place.start), min(one.end, place.end), inside),
+            (max(one.start, place.end), one.end, outside),
+        ):
+            if start < end:
+                found.append(Window(one.name, start, end - start))
+    return outside, inside

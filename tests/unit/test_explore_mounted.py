@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.explore.coverage import Coverage, Witness
 from harness.explore.mounted import Mounted
-from harness.explore.recording import Recording
+from harness.explore.recording import Heard, Recording
 from harness.explore.space import Space
 from harness.explore.static import StaticJudge
 from harness.judge.filesystem import BLOCK
@@ -53,6 +54,11 @@ def replaces_the_store(media: Path) -> Iterator[bytes]:
             yield written(number, content)
     yield flag(FLUSH)
     yield from (written(number, new[number]) for number in metadata)
+
+
+def all_points(recording: Recording) -> Iterator[tuple[CrashPoint, Heard]]:
+    """In the order of the log."""
+    return ((one.point, one.heard) for one in StaticJudge(recording).judge_all(Space(recording)))
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +108,19 @@ def test_where_it_is_not_known_what_a_mount_finds_there_is_no_key(tmp_path: Path
     keys = Mounted(Recording(recording.folder))
     keys.go_to(0)
     assert keys.key(CrashPoint(0)) is None
+
+
+def test_a_boot_decides_all_that_a_mount_could_not_tell_apart(recording: Recording) -> None:
+    """The whole disk counts; so without that the first point would decide none but those that lost everything."""
+    keys, first = Mounted(recording), recording.about.heard[0]
+    witness = Witness("first", CrashPoint(0), first, (LAYOUT.disk,))
+    decided = {point for point, _, _ in Coverage(recording, [witness]).decided(Space(recording))}
+    wanted = set()
+    keys.go_to(0)
+    begun = keys.key(CrashPoint(0))
+    for point, heard in all_points(recording):
+        keys.go_to(point.position)
+        if heard == first and keys.key(point) == begun:
+            wanted.add(point)
+    assert decided == wanted
+    assert len(decided) > len({point for point in decided if len(point.lost) == point.position})
