@@ -16,15 +16,20 @@ STORING: Final = "update-store"  # nothing was flipped: gone on with, if it is k
 ENDED: Final = SAYS_OLD + SAYS_NEW
 RESUMED: Final = "Before_ArtifactInstall_Enter"  # by hand: fetched, and the person is told to resume it
 INTERRUPTED: Final = "ArtifactInstall_Enter"  # by hand: nobody was told that it is installed, so it is taken back
+BEFORE: Final = (*FETCHED_ANEW, STORING)  # nothing was installed
 KEPT: Final = ("update-after-commit", "update-after-first-commit", "cleanup", "update-status-report")
+
+
+Ends = Literal["old", "new", "inconsistent"]
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """`starts` is a known image, None: nothing that is known.  `ends`: with the old one or the new one."""
+    """`starts` is a known image, None: nothing that is known.  `ends`: with the old one or the new one, or with a
+    device that says it has neither for certain."""
 
     starts: str | None
-    ends: Literal["old", "new"] | None
+    ends: Ends | None
 
 
 def forecast(state: DeviceState, about: About) -> Forecast:
@@ -35,7 +40,7 @@ def forecast(state: DeviceState, about: About) -> Forecast:
     return Forecast(state.boots, _application(state, about) if about.replaced else _system(state, about))
 
 
-def _system(state: DeviceState, about: About) -> Literal["old", "new"] | None:
+def _system(state: DeviceState, about: About) -> Ends | None:
     if about.ends == "old":
         return "old"
     update = state.store.state if state.store else None
@@ -48,11 +53,14 @@ def _system(state: DeviceState, about: About) -> Literal["old", "new"] | None:
     return "old" if state.boots == about.old else None
 
 
-def _application(state: DeviceState, about: About) -> Literal["old", "new"]:
-    """A payload for a module is not fetched anew: what was begun and not committed is taken back."""
+def _application(state: DeviceState, about: About) -> Ends:
+    """A payload for a module is not fetched anew: what was begun and not committed is taken back, if its module can."""
     stored = state.store
     if about.ends == "old" or stored is None:
         return "old"
-    if stored.state is None or stored.state == "update-fetch":
+    if stored.state in FETCHED_ANEW:
         return "old" if state.told in SAYS_OLD else "new"
-    return "new" if stored.state in KEPT and not stored.outcome else "old"
+    if stored.state in KEPT and not stored.outcome:
+        return "new"
+    has_way_back = about.replaced is None or about.replaced.rolls_back
+    return "old" if has_way_back or stored.state in BEFORE else "inconsistent"

@@ -21,7 +21,8 @@ LABEL: Final = 13  # pixels between two marks' names
 COLOURS: Final = {
     "old": ("#0072b2", "the old system runs in the end"),
     "new": ("#009e73", "the new system runs in the end"),
-    "both": ("#e69f00", "the old or the new one, by what was lost"),
+    "both": ("#e69f00", "one or the other, by what was lost"),
+    "inconsistent": ("#cc79a7", "the device says that it is neither: no way back"),
     "violated": ("#d55e00", "a rule is violated"),
     "unknown": ("#999999", "not examined"),
 }

@@ -89,6 +89,21 @@ def test_what_should_become_of_a_system_that_was_not_flipped_to(
     assert forecast(replace(a_state(recording), store=store, told=told), recording.about).ends == ends
 
 
+@pytest.mark.parametrize(
+    ("step", "ends"),
+    [
+        ("update-store", "old"),
+        ("update-install", "inconsistent"),
+        ("update-commit", "inconsistent"),
+        ("cleanup", "new"),
+    ],
+)
+def test_without_a_way_back_the_device_admits_that_it_does_not_know(recording: Recording, step: str, ends: str) -> None:
+    state = replace(a_state(recording), store=UpdateStore(WHOLE, step), told="installing")
+    about = replace(recording.about, replaced=Replaced("deb", "one", "two"), new="a")
+    assert forecast(state, about).ends == ends
+
+
 def a_state(recording: Recording) -> DeviceState:
     return next(StaticJudge(recording).judge_all(Space(recording))).state
 
