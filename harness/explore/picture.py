@@ -19,8 +19,8 @@ THIN: Final = 3.0  # pixels of a write that is too small to be seen, and of one 
 LABEL: Final = 13  # pixels between two marks' names
 # What a cut leads to: colours that are told apart also by people who see few of them (Okabe and Ito's).
 COLOURS: Final = {
-    "old": ("#0072b2", "the old system runs in the end"),
-    "new": ("#009e73", "the new system runs in the end"),
+    "old": ("#0072b2", "the old one is there in the end"),
+    "new": ("#009e73", "the new one is there in the end"),
     "both": ("#e69f00", "one or the other, by what was lost"),
     "inconsistent": ("#cc79a7", "the device says that it is neither: no way back"),
     "violated": ("#d55e00", "a rule is violated"),
