@@ -39,6 +39,7 @@ class Mounted:
         self._recording, self._window = recording, recording.about.layout.partition(data.PARTITION)
         self._base = recording.media.view
         self._filesystem = Filesystem.found(self._original)
+        self._journal = frozenset(self._filesystem.journal if self._filesystem else ())
         self._durable: dict[int, bytes] = {}
         self._digests: dict[int, bytes] = {}
         self._first_digests: dict[int, bytes] = {}
@@ -73,27 +74,26 @@ class Mounted:
     def _key_of(self, known: Filesystem, over: Mapping[int, bytes], copied: Mapping[int, journal.Copied]) -> bytes:
         """Over all blocks that are used, and not as they were in the beginning."""
 
-        def digest(block: int) -> bytes:
-            return _digest(over[block]) if block in over else self._digest_of(block)
-
         def content(block: int) -> bytes:
             place = copied.get(block)
             source = place.source if place else block
             found = over[source] if source in over else self._content(source)
             return journal.unescaped(found) if place and place.escaped else found
 
+        def digest(block: int) -> bytes:
+            place = copied.get(block)
+            source = place.source if place else block
+            if source in over or (place and place.escaped):
+                return _digest(content(block))
+            return self._digest_of(source)
+
         bitmaps = {group: content(block) for group, block in known.bitmaps.items()}
         total = blake2b(digest_size=16)
         total.update(journal.without_start(content(known.journal[0])))
-        own = set(known.journal)
         for block in sorted(self._digests.keys() | over.keys() | copied.keys()):
-            if block in own or not known.is_used(block, bitmaps):
+            if block in self._journal or not known.is_used(block, bitmaps):
                 continue
-            place = copied.get(block)
-            if place is None:
-                found = digest(block)
-            else:
-                found = _digest(content(block)) if place.escaped else digest(place.source)
+            found = digest(block)
             if found != self._first_digest(block):
                 total.update(NUMBER.pack(block) + found)
         return total.digest()

@@ -9,9 +9,11 @@ which it is tested.  Refuses what it does not know: checksums, asynchronous and 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+from harness.judge.filesystem import Read
 
 MAGIC: Final = 0xC03B3998
 HEADER: Final = struct.Struct(">III")  # magic, kind, sequence
@@ -22,8 +24,6 @@ ESCAPED, SAME_UUID, LAST = 1, 2, 8  # a tag's flags
 HAS_REVOKES, IS_64BIT = 1, 2  # what may be among the incompatible features
 KNOWN_FEATURES: Final = HAS_REVOKES | IS_64BIT
 UUID_BYTES: Final = 16
-
-Read = Callable[[int], bytes]
 
 
 class UnknownJournal(Exception):
