@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the points of a recording leave on the card and in some windows of the disk, as the log goes on."""
+"""What the points of a recording leave on the card, in windows of the disk, and to a mount of the data partition."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from harness.explore.card import Card
+from harness.explore.mounted import Mounted
 from harness.explore.recording import Recording
 from harness.explore.sums import Region
+from harness.judge import data
 from harness.storage import CrashPoint, Kind, Operation, may_be_lost, tail_of
 from images.layout import Window
 
@@ -22,7 +24,10 @@ class Contents:
         self._layout, base = recording.about.layout, recording.media.view
         self.card = Card(base, recording.log, self._layout)
         self.regions = [Region(base, recording.log, window) for window in windows]
+        self.data = Region(base, recording.log, self._layout.partition(data.PARTITION))
         self.epoch: list[Operation] = []
+        self._mounted = Mounted(recording)
+        self._found: dict[int, bytes | int] = {}
         self._reached = 0
 
     def go_to(self, position: int) -> None:
@@ -41,6 +46,16 @@ class Contents:
         spoiled = self._spoiled(point)
         return tuple(region.number(point, spoiled) for region in chosen)
 
+    def mounted(self, point: CrashPoint) -> bytes | int:
+        """What a mount of the data partition finds, as its key; where that cannot be said all that is there, as its
+        number.
+        """
+        number = self.data.number(point)
+        if number not in self._found:
+            key = self._mounted.key(point)
+            self._found[number] = number if key is None else key
+        return self._found[number]
+
     def _spoiled(self, point: CrashPoint) -> tuple[int, int] | None:
         """Its tail, which takes a look back into the log: once for all regions."""
         return tail_of(self.recording.operations, point, self._layout) if point.tail else None
@@ -48,8 +63,9 @@ class Contents:
     def _add(self, operation: Operation) -> None:
         """Go one operation on."""
         self.card.add(operation)
-        for region in self.regions:
+        for region in (*self.regions, self.data):
             region.take(operation)
+        self._mounted.take(operation)
         if operation.kind is Kind.FLUSH:
             self.epoch = []
         elif may_be_lost(operation, self._layout):

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.explore.contents import Contents, digests
-from harness.explore.mounted import Mounted
 from harness.explore.recording import Heard, Recording
 from harness.explore.space import Space
 from harness.explore.sums import Region
@@ -43,29 +42,8 @@ class _Seen:
     card: tuple[bytes, ...]
     elsewhere: tuple[int, ...]
     on_data: tuple[int, ...]
-    mounted: bytes | None
+    mounted: bytes | int
     regions: tuple[Sequence[Region], Sequence[Region]]  # of these two
-
-
-class _Along:
-    """What points leave, as the log goes on: in the windows of all witnesses, and what a mount would find."""
-
-    def __init__(self, recording: Recording, windows: Sequence[Window]) -> None:
-        whole = recording.about.layout.partition(data.PARTITION)
-        self.contents, self._mounted = Contents(recording, [*windows, whole]), Mounted(recording)
-        self._keys: dict[int, bytes | None] = {}
-
-    def go_to(self, position: int) -> None:
-        """Reach a position; what lies behind cannot be asked for any more."""
-        self.contents.go_to(position)
-        self._mounted.go_to(position)
-
-    def mounted(self, point: CrashPoint) -> bytes | None:
-        """What a mount finds; None if that cannot be said."""
-        (number,) = self.contents.numbers(point, self.contents.regions[-1:])
-        if number not in self._keys:
-            self._keys[number] = self._mounted.key(point)
-        return self._keys[number]
 
 
 class Coverage:
@@ -80,18 +58,18 @@ class Coverage:
 
     def decided(self, space: Space) -> Iterator[tuple[CrashPoint, Heard, Witness]]:
         """Each point of the space that some witness decides, its own among them, with the first such witness."""
-        along = self._along()
-        seen = self._seen(along.contents)
+        contents = self._contents()
+        seen = self._seen(contents)
         for position in space.positions:
-            along.go_to(position)
+            contents.go_to(position)
             heard_here = self._recording.heard_at(position)
             possible = [one for one in seen if one.witness.heard in heard_here]
-            for point in space.points(position, along.contents.epoch, along.contents.card):
-                card = self._card(along.contents, point)
+            for point in space.points(position, contents.epoch, contents.card):
+                card = self._card(contents, point)
                 alike = [one for one in possible if one.card == card]
                 for heard in heard_here:
                     mine = (one for one in alike if one.witness.heard == heard)
-                    found = next((one.witness for one in mine if _agrees(along, point, one)), None)
+                    found = next((one.witness for one in mine if _agrees(contents, point, one)), None)
                     if found is not None:
                         yield point, heard, found
 
@@ -105,36 +83,34 @@ class Coverage:
             found.append(digest if self._valid[digest] else b"")
         return tuple(found)
 
-    def _along(self) -> _Along:
-        return _Along(self._recording, [window for parts in self._windows for part in parts for window in part])
+    def _contents(self) -> Contents:
+        return Contents(self._recording, [window for parts in self._windows for part in parts for window in part])
 
     def _seen(self, later: Contents) -> list[_Seen]:
         """What each witness began with; its regions are those of `later`, which is still at the beginning."""
-        along, found, at = self._along(), [], 0
-        now = along.contents.regions
+        contents, found, at = self._contents(), [], 0
+        now = contents.regions
         for one, (elsewhere, on_data) in zip(self._witnesses, self._windows, strict=True):
-            along.go_to(one.point.position)
+            contents.go_to(one.point.position)
             middle = at + len(elsewhere)
             first, second = slice(at, middle), slice(middle, middle + len(on_data))
             at = second.stop
             found.append(
                 _Seen(
-                    one, self._card(along.contents, one.point),
-                    along.contents.numbers(one.point, now[first]), along.contents.numbers(one.point, now[second]),
-                    along.mounted(one.point), (later.regions[first], later.regions[second]),
+                    one, self._card(contents, one.point),
+                    contents.numbers(one.point, now[first]), contents.numbers(one.point, now[second]),
+                    contents.mounted(one.point), (later.regions[first], later.regions[second]),
                 )
             )  # fmt: skip
         return found
 
 
-def _agrees(along: _Along, point: CrashPoint, one: _Seen) -> bool:
+def _agrees(contents: Contents, point: CrashPoint, one: _Seen) -> bool:
     """Whether a point holds what a witness began with; their cards are known to be the same."""
     elsewhere, on_data = one.regions
-    if along.contents.numbers(point, elsewhere) != one.elsewhere:
+    if contents.numbers(point, elsewhere) != one.elsewhere:
         return False
-    if along.contents.numbers(point, on_data) == one.on_data:
-        return True
-    return one.mounted is not None and along.mounted(point) == one.mounted
+    return contents.numbers(point, on_data) == one.on_data or contents.mounted(point) == one.mounted
 
 
 def _parted(windows: Sequence[Window], place: Window) -> tuple[list[Window], list[Window]]:

@@ -20,6 +20,7 @@ from harness.judge.filesystem import BLOCK, Filesystem, must_recover
 from harness.storage import CrashPoint, Kind, Operation
 
 NUMBER: Final = struct.Struct("<Q")
+NOTHING_LOST: Final = CrashPoint(0)  # wherever it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class _Part:
 
 
 class Mounted:
-    """For points in ascending order of their positions.  Holds the blocks that were written, and no others."""
+    """As the log goes on.  Holds the blocks that were written, and no others."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording, self._window = recording, recording.about.layout.partition(data.PARTITION)
@@ -44,19 +45,16 @@ class Mounted:
         self._digests: dict[int, bytes] = {}
         self._first_digests: dict[int, bytes] = {}
         self._epoch: dict[int, list[_Part]] = {}
-        self._reached = 0
 
-    def go_to(self, position: int) -> None:
-        """Reach a position; what lies behind cannot be asked for any more."""
-        for operation in self._recording.operations[self._reached : position]:
-            if operation.kind is Kind.FLUSH:
-                self._flush()
-            elif operation.kind is Kind.WRITE and operation.address in self._window:
-                self._epoch[operation.index] = self._parts(operation)
-        self._reached = max(self._reached, position)
+    def take(self, operation: Operation) -> None:
+        """One more operation of the log has completed, whatever it is."""
+        if operation.kind is Kind.FLUSH:
+            self._flush()
+        elif operation.kind is Kind.WRITE and operation.address in self._window:
+            self._epoch[operation.index] = self._parts(operation)
 
     def key(self, point: CrashPoint) -> bytes | None:
-        """The key of a point, whose position is the one that has been reached; None: it cannot be said."""
+        """The key of a point, whose position is the end of what was taken; None: it cannot be said."""
         known = self._filesystem
         if known is None:
             return None
@@ -129,7 +127,7 @@ class Mounted:
 
     def _flush(self) -> None:
         """All writes so far are durable."""
-        for block, content in self._laid_over(CrashPoint(self._reached)).items():
+        for block, content in self._laid_over(NOTHING_LOST).items():
             self._durable[block], self._digests[block] = content, _digest(content)
         self._epoch = {}
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.explore.contents import Contents, digests
-from harness.explore.mounted import Mounted
 from harness.explore.order import in_order
 from harness.explore.progress import Progress
 from harness.explore.recording import Heard, Recording
@@ -102,16 +101,15 @@ class StaticJudge:
         self.recording = recording
         about = recording.about
         self._layout = about.layout
-        places = (*about.layout.outside, *map(about.layout.partition, ("data", *(f"rootfs-{slot}" for slot in SLOTS))))
-        self._contents = Contents(recording, places)
-        self._progress, self._mounted = Progress(recording), Mounted(recording)
+        slots = [about.layout.partition(f"rootfs-{slot}") for slot in SLOTS]
+        self._contents = Contents(recording, (*about.layout.outside, *slots))
+        self._progress = Progress(recording)
         self._keepsakes = {} if about.commands else keepsakes(about.seed)
-        slots = zip(self._contents.regions[-len(SLOTS) :], SLOTS, strict=True)
-        self._known_slots = [self._slots_known(region, slot) for region, slot in slots]
+        regions = self._contents.regions[-len(SLOTS) :]
+        self._known_slots = [self._slots_known(region, slot) for region, slot in zip(regions, SLOTS, strict=True)]
         self._environments: dict[tuple[bytes, ...], Environment] = {}
         self._tables: dict[tuple[int, ...], tuple[str, ...]] = {}
-        self._data: dict[int, _Data] = {}
-        self._mounts: dict[bytes, _Data] = {}
+        self._data: dict[bytes | int, _Data] = {}  # by what a mount would find
         self._verdicts: dict[object, tuple[DeviceState, Verdict]] = {}
         # There are thousands of contents, and few different things to say of them.
         self._shared: dict[tuple[DeviceState, Verdict], tuple[DeviceState, Verdict]] = {}
@@ -133,13 +131,13 @@ class StaticJudge:
         """Reach a position; what lies behind cannot be judged any more."""
         self._contents.go_to(position)
         self._progress.go_to(position)
-        self._mounted.go_to(position)
 
     def judge(self, point: CrashPoint, heard: Heard) -> Judged:
         """One point, whose position is the one that has been reached."""
         copies, numbers = self._contents.copies(point), self._contents.numbers(point)
         card = digests(copies)
-        key = (card, numbers, heard.position, self._permitted(point, heard))
+        on_data = self._contents.data.number(point)
+        key = (card, numbers, on_data, heard.position, self._permitted(point, heard))
         if key not in self._verdicts:
             found = self._judge(point, heard, card, copies, numbers)
             self._verdicts[key] = self._shared.setdefault(found, found)
@@ -152,8 +150,8 @@ class StaticJudge:
     ) -> tuple[DeviceState, Verdict]:
         about = self.recording.about
         environment = _once(self._environments, card, lambda: parse_copies(copies, about.defaults))
-        *outside, data_number, slot_a, slot_b = numbers
-        found = _once(self._data, data_number, lambda: self._look_at_data(point))
+        *outside, slot_a, slot_b = numbers
+        found = _once(self._data, self._contents.mounted(point), lambda: self._look_at_data(point))
         table = _once(self._tables, tuple(outside), lambda: self._look_at_table(point))
         slots: dict[Slot, str | None] = {
             slot: known.get(number)
@@ -205,10 +203,6 @@ class StaticJudge:
         return about.permitted is not None and point.position >= about.permitted
 
     def _look_at_data(self, point: CrashPoint) -> _Data:
-        key = self._mounted.key(point)
-        return self._examine(point) if key is None else _once(self._mounts, key, lambda: self._examine(point))
-
-    def _examine(self, point: CrashPoint) -> _Data:
         window = self._layout.partition("data")
         extents = crash_extents(self.recording.log, point, self._layout, within=window)
         view = DiskView(self.recording.media.base, extents)

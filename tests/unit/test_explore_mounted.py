@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.explore.contents import Contents
 from harness.explore.coverage import Coverage, Witness
 from harness.explore.mounted import Mounted
 from harness.explore.recording import Heard, Recording
@@ -67,16 +68,15 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 def test_what_has_one_key_is_one_to_e2fsprogs(recording: Recording) -> None:
-    judge, keys = StaticJudge(recording), Mounted(recording)
-    seen: dict[bytes, object] = {}
+    judge, contents = StaticJudge(recording), Contents(recording, [])
+    seen: dict[bytes | int, object] = {}
     points = 0
     for position in range(recording.about.began, recording.about.ended + 1):
-        judge.go_to(position)
-        keys.go_to(position)
-        for point in Space(recording).points(position, judge._contents.epoch, judge._contents.card):
-            key = keys.key(point)
-            assert key is not None
-            found = judge._examine(point)
+        contents.go_to(position)
+        for point in Space(recording).points(position, contents.epoch, contents.card):
+            key = contents.mounted(point)
+            assert isinstance(key, bytes)
+            found = judge._look_at_data(point)
             assert seen.setdefault(key, found) == found, f"{point} is not what its key says"
             points += 1
     assert 2 <= len(seen) <= points / 4
@@ -86,18 +86,19 @@ def test_what_has_one_key_is_one_to_e2fsprogs(recording: Recording) -> None:
 
 def test_a_key_does_not_depend_on_the_way(recording: Recording) -> None:
     """What was written and lost was never written; what is in the journal is as good as what is in its place."""
-    keys = Mounted(recording)
-    keys.go_to(0)
-    first = keys.key(CrashPoint(0))
+    contents = Contents(recording, [])
+    contents.go_to(0)
+    first = contents.mounted(CrashPoint(0))
     flushed = next(one.index for one in recording.operations if one.kind.name == "FLUSH")
-    keys.go_to(flushed)
-    assert keys.key(CrashPoint(flushed, frozenset(range(flushed)))) == first
-    keys.go_to(flushed + 1)
-    done = keys.key(CrashPoint(flushed + 1))
+    contents.go_to(flushed)
+    assert contents.mounted(CrashPoint(flushed, frozenset(range(flushed)))) == first
+    contents.go_to(flushed + 1)
+    done = contents.mounted(CrashPoint(flushed + 1))
     assert done != first
-    keys.go_to(recording.about.ended)
+    contents.go_to(recording.about.ended)
     rest = range(flushed + 1, recording.about.ended)
-    assert {keys.key(CrashPoint(recording.about.ended, frozenset(lost))) for lost in ([], rest, rest[:1])} == {done}
+    for lost in (range(0), rest, rest[:1]):
+        assert contents.mounted(CrashPoint(recording.about.ended, frozenset(lost))) == done
 
 
 def test_where_it_is_not_known_what_a_mount_finds_there_is_no_key(tmp_path: Path) -> None:
@@ -105,22 +106,20 @@ def test_where_it_is_not_known_what_a_mount_finds_there_is_no_key(tmp_path: Path
     with (recording.folder / "media.img").open("r+b") as out:
         out.seek(DATA.start)
         out.write(bytes(BLOCK))
-    keys = Mounted(Recording(recording.folder))
-    keys.go_to(0)
-    assert keys.key(CrashPoint(0)) is None
+    assert Mounted(Recording(recording.folder)).key(CrashPoint(0)) is None
 
 
 def test_a_boot_decides_all_that_a_mount_could_not_tell_apart(recording: Recording) -> None:
     """The whole disk counts; so without that the first point would decide none but those that lost everything."""
-    keys, first = Mounted(recording), recording.about.heard[0]
+    contents, first = Contents(recording, []), recording.about.heard[0]
     witness = Witness("first", CrashPoint(0), first, (LAYOUT.disk,))
     decided = {point for point, _, _ in Coverage(recording, [witness]).decided(Space(recording))}
     wanted = set()
-    keys.go_to(0)
-    begun = keys.key(CrashPoint(0))
+    contents.go_to(0)
+    begun = contents.mounted(CrashPoint(0))
     for point, heard in all_points(recording):
-        keys.go_to(point.position)
-        if heard == first and keys.key(point) == begun:
+        contents.go_to(point.position)
+        if heard == first and contents.mounted(point) == begun:
             wanted.add(point)
     assert decided == wanted
     assert len(decided) > len({point for point in decided if len(point.lost) == point.position})
