@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands import foreign
+from harness.commands import foreign, resumed
 from harness.commands.output import complain, print_json
 from harness.commands.run import folder
 from harness.errors import UsageError
@@ -25,19 +25,16 @@ if TYPE_CHECKING:
     from harness.explore.recording import Recording
     from harness.narrator import Narrator
 
-BOOTS = 60
+BOOTS = resumed.DEFAULTS["boots"]
 BOOTS_AGAIN = 6  # of each recovery
-LEAST = 8
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("explore", help="judge every moment at which the power could fail during an update")
-    parser.add_argument(
-        "story", nargs="?", default=foreign.DEFAULT_STORY, metavar="STORY", help="which update (managed)"
-    )
+    parser.add_argument("story", nargs="?", metavar="STORY", help=f"which update ({foreign.DEFAULT_STORY})")
     parser.add_argument("--list", action="store_true", help="name the updates that can be explored")
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; a run prints its own")
-    parser.add_argument("--boots", type=int, default=BOOTS, metavar="N", help=f"how many points to boot ({BOOTS})")
+    parser.add_argument("--boots", type=int, metavar="N", help=f"how many points to boot ({BOOTS})")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="boards at a time")
     parser.add_argument(
         "--scheduler",
@@ -45,15 +42,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="boot on the workers of a Dask cluster; DIR must be at the same path on all of them",
     )
     parser.add_argument(
-        "--again", type=int, default=0, metavar="N", help="cut again while the board recovers from N of the points (0)"
+        "--again", type=int, metavar="N", help="cut again while the board recovers from N of the points (0)"
     )
     parser.add_argument(
-        "--least", type=int, default=LEAST, metavar="N",
-        help=f"boots for the least that still is violated, where only a boot showed it ({LEAST})",
+        "--least", type=int, metavar="N",
+        help="boots for the least that still is violated, where only a boot showed it "
+        f"({resumed.DEFAULTS['least']})",
     )  # fmt: skip
-    parser.add_argument("--all-writes", action="store_true", help="examine every write to a slot, too")
+    parser.add_argument("--all-writes", action="store_true", default=None, help="examine every write to a slot, too")
     parser.add_argument("--mutant", metavar="NAME", help="explore images with a planted fault")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with an exploration that was interrupted")
+    parser.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with an exploration that was interrupted, as it was begun"
+    )
     parser.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="where run folders go (runs)")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end; progress goes to stderr")
     foreign.add_options(parser)
@@ -67,9 +67,12 @@ def _perform(options: argparse.Namespace) -> int:
     if options.list:
         print_table(("update", "what it is"), ((one.name, one.says) for one in STORIES.values()))
         return ExitCode.HELD
+    someone_elses = foreign.asked_for(options)
+    resumed.complete(options)
     if min(options.boots, options.again, options.least) < 0 or options.jobs < 1:
         raise UsageError("There must be at least one board at a time, and no fewer than 0 boots.", "See --help.")
-    if not foreign.asked_for(options):
+    if options.resume is None and not someone_elses:
+        options.story = options.story or foreign.DEFAULT_STORY
         story(options.story)
     with _pool(options) as pool:
         return _explored(options, pool)
@@ -110,6 +113,7 @@ def _explored(options: argparse.Namespace, pool: Pool) -> int:
         narrator.say(f"{name}: {len(report['violations'])} violations in {report['states_judged']:,} points.")
         explained = {one["crash_id"]: one for one in exploration.violations()}
         booted = exploration.booted_violations()
+        booted |= {one["first"]: one["says"] for one in report.get("recoveries", ()) if "says" in one}
         for name in report["violations"]:
             print(name)
             if name in explained:
@@ -117,10 +121,12 @@ def _explored(options: argparse.Namespace, pool: Pool) -> int:
                 print(*(f"  {line}" for line in explained[name]["words"]), sep="\n")
             elif name in booted:
                 print(f"  When booted: {booted[name]}")
+        if report["suspicious_left"]:
+            print(f"{report['suspicious_left']:,} suspicious points were not booted; name more --boots.")
         print(exploration.folder)
     if report["violations"]:
         return ExitCode.VIOLATED
-    return ExitCode.INCONCLUSIVE if report["inconclusive"] else ExitCode.HELD
+    return ExitCode.INCONCLUSIVE if report["inconclusive"] or report["suspicious_left"] else ExitCode.HELD
 
 
 def _begun(options: argparse.Namespace, narrator: Narrator) -> Exploration:
@@ -135,8 +141,8 @@ def _begun(options: argparse.Namespace, narrator: Narrator) -> Exploration:
         run, recording = foreign.recorded(options, seed, narrator)
     else:
         run, recording = recorded(options.story, seed, options.mutant, options.runs, narrator)
-    exploration = Exploration(run, recording, narrator.say)
-    return _judged(exploration, options)
+    resumed.keep(options, run)
+    return _judged(Exploration(run, recording, narrator.say), options)
 
 
 def _judged(exploration: Exploration, options: argparse.Namespace) -> Exploration:

@@ -45,7 +45,7 @@ def asked_for(options: argparse.Namespace) -> bool:
     for name in NEEDED:
         if getattr(options, name) is None:
             raise UsageError(f"--image needs --{name}, too.", "See 'bootproof explore --help'.")
-    if options.story != DEFAULT_STORY:
+    if options.story is not None:
         raise UsageError(f"--image explores another update than '{options.story}'.", "Leave out either.")
     if options.mutant or options.resume:
         raise UsageError("--image goes with neither --mutant nor --resume.", "Leave out either.")

@@ -84,8 +84,12 @@ def _recorded_anew(crash_id: CrashId, options: argparse.Namespace, narrator: Nar
     from harness.commands.run import known_mutant
     from harness.explore.given import STORY
 
+    missing = f"Recording {crash_id.recording} {{}} is not below {options.runs}."
+    if crash_id.is_recovery:
+        said = missing.format("of a recovery")
+        raise UsageError(said, "Name with --runs where it is, or explore the update anew with --again.")
     if crash_id.story == STORY:
-        said = f"Recording {crash_id.recording} of somebody else's update is not below {options.runs}."
+        said = missing.format("of somebody else's update")
         raise UsageError(said, "Name with --runs where it is, or record it with 'bootproof explore --image'.")
     if options.mutant:
         known_mutant(options.mutant)

@@ -4,37 +4,46 @@ recorded as the update was, and explored in the same way; what it finds has cras
 
 from __future__ import annotations
 
+import contextlib
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from harness.explore.archive import UNPACKED, pack
+from harness.errors import UsageError
+from harness.explore.archive import UNPACKED, found, pack
 from harness.explore.chosen import CLASS, Chosen
 from harness.explore.exploration import WORKERS, Exploration
 from harness.explore.plan import Plan
 from harness.explore.pool import Pool
-from harness.explore.recording import Recording
+from harness.explore.revive import Booted, Task
 from harness.judge import Outcome
 
 FOLDER: Final = "recovery-{}"
 ADDED: Final = (
-    "states_total", "states_judged", "states_decided", "states_booted", "classes", "classes_booted", "inconclusive",
-    "as_forecast",
+    "states_total", "states_judged", "states_decided", "states_booted", "suspicious", "suspicious_left", "classes",
+    "classes_booted", "inconclusive", "as_forecast",
 )  # fmt: skip
 
 
 def explore_again(exploration: Exploration, points: int, boots: int, pool: Pool) -> list[dict[str, Any]]:
     """Record the recovery from so many points, each of another class, and explore every one, with so many boots each.
+    One that was recorded already is gone on with.
 
-    Returns the reports, each with the crash ID of the `first` cut.
+    Returns the reports, each with the crash ID of the `first` cut, and with what it `says` if that was no recovery.
     """
     reports = []
-    for chosen, folder in _recorded(exploration, points, pool):
+    folders, failed = _recorded(exploration, points, pool)
+    for result, chosen in failed:
+        exploration.say(f"The recovery from {chosen.crash_id} could not be recorded: {result.says}")
+        reports.append(_failed(chosen, result))
+    for chosen, folder in folders:
         exploration.say(f"The recovery from {chosen.crash_id}")
-        recovery = Exploration(folder, Recording(folder / UNPACKED), exploration.say)
-        recovery.judge(Plan(boots, exploration.recording.about.seed))
+        recovery = Exploration(folder, found(folder), exploration.say)
+        if not recovery.is_planned:
+            recovery.judge(Plan(boots, exploration.recording.about.seed))
         for _ in recovery.boot(recovery.planned()[:boots], pool):
             pass
         recovery.decide()
@@ -50,21 +59,43 @@ def together(report: dict[str, Any], recoveries: Sequence[dict[str, Any]]) -> di
     return {**report, **added, "violations": violations, "recoveries": list(recoveries)}
 
 
-def _recorded(exploration: Exploration, points: int, pool: Pool) -> list[tuple[Chosen, Path]]:
-    """The first cuts, and the folders that hold the recordings of what followed; what was violated has none."""
+def _failed(chosen: Chosen, result: Booted) -> dict[str, Any]:
+    """The report on a recovery that could not be recorded, for it was none, or nothing can be said of it."""
+    violated = result.outcome == Outcome.VIOLATED.value
+    return {
+        **dict.fromkeys(ADDED, 0), "first": chosen.crash_id, "says": result.says,
+        "violations": [chosen.crash_id] * violated, "inconclusive": int(not violated),
+    }  # fmt: skip
+
+
+def _recorded(
+    exploration: Exploration, points: int, pool: Pool
+) -> tuple[list[tuple[Chosen, Path]], list[tuple[Booted, Chosen]]]:
+    """The first cuts with the folders that hold the recordings of what followed; and what did not become one."""
     seed = exploration.recording.about.seed
     candidates = [one for one in exploration.planned() if one.why == CLASS and not one.violates]
-    candidates = random.Random(seed).sample(candidates, min(points, len(candidates)))
-    tasks = {}
-    for number, one in enumerate(candidates, 1):
+    random.Random(seed).shuffle(candidates)
+    folders = {}
+    tasks: dict[Task, Chosen] = {}
+    for number, one in enumerate(candidates[:points], 1):
         folder = exploration.folder / FOLDER.format(number)
-        folder.mkdir(exist_ok=True)
-        tasks[replace(one.task, records=str(folder / UNPACKED), follows=False)] = (one, folder)
-    found = []
-    for task, result in pool(list(tasks), exploration.folder / WORKERS):
-        one, folder = tasks[task]
-        if result.outcome == Outcome.HELD.value:
-            found.append((one, folder))
-        else:
-            exploration.say(f"The recovery from {one.crash_id} could not be recorded: {result.says}")
-    return sorted(found, key=lambda pair: pair[1])
+        folders[one.crash_id] = folder
+        if not _is_there(folder, one):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            again = replace(one.task, records=str(folder / UNPACKED), first=one.crash_id, follows=False)
+            tasks[again] = one
+    failed = [
+        (result, tasks[task])
+        for task, result in pool(list(tasks), exploration.folder / WORKERS)
+        if result.outcome != Outcome.HELD.value
+    ]
+    without = {one.crash_id for _, one in failed}
+    return [(one, folders[one.crash_id]) for one in candidates[:points] if one.crash_id not in without], failed
+
+
+def _is_there(folder: Path, one: Chosen) -> bool:
+    """Whether the recovery from that cut has been recorded already, to its end."""
+    with contextlib.suppress(UsageError):
+        return found(folder).about.first == one.crash_id
+    return False

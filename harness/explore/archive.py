@@ -37,18 +37,19 @@ def pack(recording: Recording) -> Path:
     """
     folder = recording.folder
     packed = folder.parent / packed_name(recording.identity)
-    plain = packed.with_suffix(".new")
+    plain, beside = packed.with_suffix(".new"), packed.with_suffix(".part")
     options = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=WINDOW_LOG, enable_ldm=True)
     try:
         run(["tar", "-cSf", plain, "-C", folder.parent, folder.name])
-        with plain.open("rb") as source, packed.open("wb") as target:
+        with plain.open("rb") as source, beside.open("wb") as target:
             zstandard.ZstdCompressor(compression_params=options).copy_stream(source, target)
+        beside.replace(packed)
     except (OSError, ImageError) as error:
-        packed.unlink(missing_ok=True)
         raise HostProblem(f"The recording cannot be packed: {error}", "Free some space.") from error
     finally:
         plain.unlink(missing_ok=True)
-    shutil.rmtree(folder)
+        beside.unlink(missing_ok=True)
+    _remove(folder)
     return packed
 
 
@@ -59,7 +60,7 @@ def unpack(packed: Path) -> Recording:
         UsageError: the file is damaged, or holds no recording.
     """
     folder = packed.parent / UNPACKED
-    plain = packed.with_suffix(".new")
+    plain, beside = packed.with_suffix(".new"), packed.with_suffix(".part")
     with contextlib.suppress(UsageError):
         there = Recording(folder)
         if packed_name(there.identity) == packed.name:
@@ -67,16 +68,19 @@ def unpack(packed: Path) -> Recording:
     try:
         with packed.open("rb") as source, plain.open("wb") as target:
             zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG).copy_stream(source, target)
-        run(["tar", "-xSf", plain, "-C", packed.parent, UNPACKED])
+        beside.mkdir()
+        run(["tar", "-xSf", plain, "-C", beside, UNPACKED])
+        _remove(folder)
+        (beside / UNPACKED).replace(folder)
         return Recording(folder)
     except (zstandard.ZstdError, ImageError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
         raise UsageError(f"{packed} cannot be unpacked: {error}", "Have it sent again.") from error
     except OSError as error:
         said = f"{packed} cannot be unpacked: {error.strerror}."
         raise UsageError(said, "Copy it to where you may write.") from error
     finally:
         plain.unlink(missing_ok=True)
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def found(folder: Path) -> Recording:
@@ -87,3 +91,12 @@ def found(folder: Path) -> Recording:
     """
     packed = sorted(folder.glob(packed_name("*")))
     return unpack(packed[0]) if packed and not (folder / UNPACKED).exists() else Recording(folder / UNPACKED)
+
+
+def _remove(folder: Path) -> None:
+    """A folder of that name is whole, or it is not there."""
+    if folder.exists():
+        away = folder.with_name(f"{folder.name}.old")
+        shutil.rmtree(away, ignore_errors=True)
+        folder.replace(away)
+        shutil.rmtree(away)

@@ -31,8 +31,11 @@ def commit(rig: ApplicationRig) -> None:
     _runs(rig, "commit")
 
 
-def look_after(rig: ApplicationRig, commits: Callable[[], None] = lambda: None) -> None:
-    """See what the board came back with, and do what it asks for; `commits` is called right before a commit.
+def look_after(
+    rig: ApplicationRig, commits: Callable[[], None] = lambda: None, kept: Callable[[], None] = lambda: None
+) -> None:
+    """See what the board came back with, and do what it asks for; `commits` is called right before a commit, and `kept`
+    right after it.
 
     Raises:
         ClaimViolated: it refuses what it asked for.
@@ -52,6 +55,7 @@ def look_after(rig: ApplicationRig, commits: Callable[[], None] = lambda: None) 
         _reboot(rig)
     commits()
     commit(rig)
+    kept()
 
 
 def _reboot(rig: ApplicationRig) -> None:

@@ -10,17 +10,14 @@ from typing import Any, Final
 
 from harness.explore.crashid import CrashId
 from harness.explore.forecast import STORING, forecast
-from harness.explore.order import RULE as ORDER
-from harness.explore.plan import Plan
-from harness.explore.progress import RULE as PROGRESS
+from harness.explore.plan import Plan, kind_of, violates
 from harness.explore.recording import Recording
 from harness.explore.revive import Task
 from harness.explore.static import DeviceState, Judged
 from harness.judge import Outcome
 
-# What a start may still mend; all other rules are about what holds at every moment.
-MENDABLE: Final = frozenset({"data", "store", ORDER, PROGRESS})
 CLASS: Final = "class"
+SUSPICIOUS: Final = "suspicious"
 SHORT: Final = 6  # characters of a digest, for people
 
 
@@ -32,6 +29,7 @@ class Chosen:
         why: class, suspicious or sample.
         starts, ends: the forecast.
         violates: the rules that do not hold at the moment itself.
+        whole: whether the data partition is, so that what a mount finds says all of it.
         points: how many points its class has.
     """
 
@@ -42,6 +40,7 @@ class Chosen:
     starts: str | None
     ends: str | None
     violates: tuple[str, ...]
+    whole: bool
     points: int
 
     @classmethod
@@ -60,18 +59,15 @@ def choose(plan: Plan, recording: Recording, runs: Path) -> list[Chosen]:
     found: dict[str, Chosen] = {}
     for why, points in (
         (CLASS, plan.representatives()),
-        ("suspicious", plan.suspicious[: plan.boots]),
+        (SUSPICIOUS, plan.some_suspicious()),
         ("sample", plan.sample()),
     ):
         for judged in points:
-            one = _chosen(why, judged, recording, runs, number=len(found) + 1, points=plan.classes[judged.state].points)
+            one = _chosen(
+                why, judged, recording, runs, number=len(found) + 1, points=plan.classes[kind_of(judged)].points
+            )
             found.setdefault(one.crash_id, one)
     return list(found.values())
-
-
-def violates(judged: Judged) -> tuple[str, ...]:
-    """The rules that do not hold at the moment itself, whatever a start might mend."""
-    return tuple(one.rule for one in judged.verdict.violations if one.rule not in MENDABLE)
 
 
 def _chosen(why: str, judged: Judged, recording: Recording, runs: Path, *, number: int, points: int) -> Chosen:
@@ -93,6 +89,7 @@ def _chosen(why: str, judged: Judged, recording: Recording, runs: Path, *, numbe
         starts=expected.starts,
         ends=expected.ends,
         violates=violates(judged),
+        whole=judged.state.data,
         points=points,
     )
 
@@ -105,6 +102,8 @@ def in_words(state: DeviceState) -> str:
     update = state.store.state if state.store and state.store.state else "no update"
     if update == STORING and not (state.store and state.store.known):
         update += ", its payload not known"
+    if state.store and state.store.owes:
+        update += ", owes a report"
     application = f", has the {state.application} application" if state.application else ""
     starts = f"starts {slot}{trial} ({images}){application}"
     if state.files:

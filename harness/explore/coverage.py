@@ -26,12 +26,16 @@ from images.layout import Window
 
 @dataclass(frozen=True)
 class Witness:
-    """A point that was booted, by `name`; two points must agree in the `windows` of the image."""
+    """A point that was booted, by `name`; two points must agree in the `windows` of the image.
+
+    `whole`: the data partition was, so that what a mount finds says all of it.
+    """
 
     name: str
     point: CrashPoint
     heard: Heard
     windows: tuple[Window, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class _Seen:
     card: tuple[bytes, ...]
     elsewhere: tuple[int, ...]
     on_data: tuple[int, ...]
-    mounted: bytes | int
+    mounted: bytes | int | None
     regions: tuple[Sequence[Region], Sequence[Region]]  # of these two
 
 
@@ -99,7 +103,7 @@ class Coverage:
                 _Seen(
                     one, self._card(contents, one.point),
                     contents.numbers(one.point, now[first]), contents.numbers(one.point, now[second]),
-                    contents.mounted(one.point), (later.regions[first], later.regions[second]),
+                    contents.mounted(one.point) if one.whole else None, (later.regions[first], later.regions[second]),
                 )
             )  # fmt: skip
         return found

@@ -3,10 +3,11 @@
 
     managed-7-9e24510c4@install.flip+37,lost=1-3,torn=512
 
-The story and its seed, six characters of the recording and three of what it was made of, the step that was named last
-before the cut (`#2` behind it: the second of that name), how many operations later the cut came, and what it left:
-`lost=1-3` are the last three operations before it.  Where a report was on its way, `,heard` says that the server had
-it.  So it names the point in the recording exactly, and in another recording of the same story the one that is nearest.
+The story (`managed-again`: the recovery from a cut of it) and its seed, six characters of the recording and three of
+what it was made of, the step that was named last before the cut (`#2` behind it: the second of that name), how many
+operations later the cut came, and what it left: `lost=1-3` are the last three operations before it.  Where a report was
+on its way, `,heard` says that the server had it.  So it names the point in the recording exactly, and in another
+recording of the same story the one that is nearest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from harness.explore.recording import Heard, Recording
 from harness.storage import CrashPoint
 
 BEGIN: Final = "begin"
+AGAIN: Final = "-again"  # behind the story: of the recovery from another cut
 HEARD: Final = ",heard"
 TEXT: Final = re.compile(
     r"(?P<story>[a-z][a-z-]*)-(?P<seed>\d+)-(?P<recording>[0-9a-f]{6})(?P<inputs>[0-9a-f]{3})?"
@@ -40,6 +42,11 @@ class CrashId:
     heard: bool = False
     inputs: str = ""  # empty: not said
 
+    @property
+    def is_recovery(self) -> bool:
+        """Whether it is of the recovery from another cut, which only its recording knows."""
+        return self.story.endswith(AGAIN)
+
     @classmethod
     def of(cls, recording: Recording, point: CrashPoint, heard: Heard) -> CrashId:
         """The one of a point of this recording."""
@@ -52,7 +59,8 @@ class CrashId:
                 place, mark, number = position, one.name, seen[one.name]
         relative = replace(_mirrored(point), position=point.position - place)
         under_way = heard.position > point.position
-        return cls(about.story, about.seed, recording.identity, mark, number, relative, under_way, recording.inputs)
+        story = about.story + AGAIN * bool(about.first)
+        return cls(story, about.seed, recording.identity, mark, number, relative, under_way, recording.inputs)
 
     @classmethod
     def parse(cls, text: str) -> CrashId:

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.explore.chosen import Chosen, violates
+from harness.explore.chosen import Chosen
 from harness.explore.crashid import CrashId
 from harness.explore.minimal import minimal, smallest
+from harness.explore.plan import violates
 from harness.explore.recording import Heard, Recording
 from harness.explore.static import Judged, StaticJudge
 from harness.explore.words import Words

@@ -25,15 +25,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from harness.explore.chosen import CLASS, Chosen, choose, in_words, violates
+from harness.explore.chosen import CLASS, Chosen, choose, in_words
 from harness.explore.coverage import Coverage, Witness
 from harness.explore.explained import explain, explain_boot
 from harness.explore.forecast import forecast
 from harness.explore.page import page
 from harness.explore.picture import draw
-from harness.explore.plan import Plan
+from harness.explore.plan import Plan, violates
 from harness.explore.pool import Pool
-from harness.explore.recording import Recording
+from harness.explore.recording import Heard, Recording
 from harness.explore.revive import TOUCHED, Booted, Task
 from harness.explore.space import Space
 from harness.explore.static import DeviceState, Judged, StaticJudge
@@ -81,7 +81,8 @@ class Exploration:
             "everything": everything, "states_total": count.total, "states_judged": plan.judged,
             "contents": judge.contents, "seconds": round(seconds, 2), "violations": violations,
             "chosen": [asdict(one) for one in chosen],
-            "classes": [{"points": one.points, **_described(state)} for state, one in plan.classes.items()],
+            "classes": [{"points": one.points, **_described(state)} for (state, _), one in plan.classes.items()],
+            "suspicious": [self._named(one.point, one.heard) for one in plan.suspicious if not violates(one)],
         })  # fmt: skip
         return chosen
 
@@ -96,7 +97,7 @@ class Exploration:
 
     def boot(self, chosen: Sequence[Chosen], pool: Pool) -> Iterator[tuple[Chosen, Booted]]:
         """Boot those that have not been booted yet, in this pool; each result is kept before it is given."""
-        done = self._booted()
+        done = {name for name, one in self._booted().items() if one["outcome"] != Outcome.INCONCLUSIVE.value}
         left = [one for one in chosen if one.crash_id not in done]
         by_task = {one.task: one for one in left}
         results = pool([one.task for one in left], self.folder / WORKERS)
@@ -110,13 +111,20 @@ class Exploration:
                 yield one, result
 
     def decide(self) -> None:
-        """Count the points that the boots so far decide: those that no recovery could tell from a booted one."""
+        """Count the points that the boots so far decide: those that no recovery could tell from a booted one; and the
+        suspicious points of which no boot says anything.
+        """
         results = self._booted()
         possible = (self._witness(one, results.get(one.crash_id)) for one in self.planned())
         witnesses = [one for one in possible if one is not None]
         space = Space(self.recording, everything=self._plan()["everything"], seed=self.recording.about.seed)
-        counts = Counter(one.name for _, _, one in Coverage(self.recording, witnesses).decided(space))
-        self._keep(DECIDED, counts)
+        counts = Counter[str]()
+        waiting = set(self._plan()["suspicious"])
+        waiting -= {_name(one.task.point, one.task.heard) for one in self.planned() if one.crash_id in results}
+        for point, heard, witness in Coverage(self.recording, witnesses).decided(space):
+            counts[witness.name] += 1
+            waiting.discard(self._named(point, heard))
+        self._keep(DECIDED, {"points": counts, "suspicious_left": len(waiting)})
         self.say(f"{len(witnesses)} boots decide {counts.total():,} points.")
 
     def _witness(self, one: Chosen, result: dict[str, Any] | None) -> Witness | None:
@@ -127,7 +135,10 @@ class Exploration:
         touched = Touched.unpacked(Path(result["folder"], TOUCHED).read_bytes())
         free = [layout.partition(f"rootfs-{result['unused']}")] if result["unused"] else []
         windows = tuple(touched.matters(layout, free))
-        return Witness(one.crash_id, CrashPoint.parse(one.task.point), about.heard[one.task.heard], windows)
+        return Witness(one.crash_id, CrashPoint.parse(one.task.point), about.heard[one.task.heard], windows, one.whole)
+
+    def _named(self, point: CrashPoint, heard: Heard) -> str:
+        return _name(str(point), self.recording.about.heard.index(heard))
 
     def explain(self, boots: int, pool: Pool) -> None:
         """Look for the least that still is violated, where only boots have shown it, with so many boots for each."""
@@ -163,13 +174,18 @@ class Exploration:
         later = self.booted_violations()
         unclear = [name for name, one in results.items() if one["outcome"] == Outcome.INCONCLUSIVE.value]
         right = sum(one.is_forecast(results[one.crash_id]) for one in chosen if one.crash_id in results)
+        nothing: dict[str, Any] = {"points": {}, "suspicious_left": len(plan["suspicious"])}
+        decided = self._read(DECIDED, nothing)
+        booted = results.keys() - {name for name in unclear if not results[name]["folder"]}  # these could not be
         report = {
             "states_total": plan["states_total"],
             "states_judged": plan["states_judged"],
-            "states_booted": len(results),
-            "states_decided": sum(self._read(DECIDED, Counter[str]()).values()),
+            "states_booted": len(booted),
+            "states_decided": sum(decided["points"].values()),
+            "suspicious": len(plan["suspicious"]),
+            "suspicious_left": decided["suspicious_left"],
             "classes": len(plan["classes"]),
-            "classes_booted": sum(one.why == CLASS and one.crash_id in results for one in chosen),
+            "classes_booted": sum(one.why == CLASS and one.crash_id in booted for one in chosen),
             "violations": sorted({*at_once, *later}),
             "inconclusive": len(unclear),
             "as_forecast": right,
@@ -223,6 +239,11 @@ def _together(outcomes: set[str]) -> str:
     if "violated" in outcomes:
         return "violated"
     return outcomes.pop() if len(outcomes) == 1 else "both"
+
+
+def _name(point: str, heard: int) -> str:
+    """Of a point with what the server had heard, within a recording."""
+    return f"{point} {heard}"
 
 
 def _described(state: DeviceState) -> dict[str, Any]:

@@ -94,11 +94,12 @@ class ForeignRig:
             raise UsageError(said, "Correct the command, or the image; only an update that works can be explored.")
         self._keyboard.reboot(self._deadline)
 
-    def recover(self, records: Path | None = None) -> None:
+    def recover(self, records: Path | None = None, first: str = "") -> None:
         """Switch the board on after a cut, and see that it comes to the old or the new system, and all in order.
 
         Args:
             records: the folder in which the recovery is kept as a recording, if it is wanted.
+            first: the crash ID of the cut.
 
         Raises:
             GuestFault, ClaimViolated, Inconclusive: it does not, or nothing can be said.
@@ -110,7 +111,7 @@ class ForeignRig:
         self.judge("either")
         if records is not None:
             records.mkdir(parents=True)
-            self.keep(records, 0, before, seconds)
+            self.keep(records, 0, before, seconds, first)
 
     def settle(self) -> None:
         """Wait until the board, which is starting, has settled.
@@ -172,8 +173,9 @@ class ForeignRig:
         spare = unused(board.log, board.media.view, about.layout, about.defaults) if ended == OLD else None
         return {"started": held.get(self.first) if self.first else None, "ended": ended, "unused": spare}
 
-    def keep(self, folder: Path, began: int, before: Media, seconds: float) -> Recording:
-        """Switch the board off, and keep its last power-on as a recording in `folder`; `before` is what it began with.
+    def keep(self, folder: Path, began: int, before: Media, seconds: float, first: str = "") -> Recording:
+        """Switch the board off, and keep its last power-on as a recording in `folder`; `before` is what it began with,
+        and `first` the cut that it came after.
 
         Raises:
             Inconclusive: the log holds no flush.
@@ -189,7 +191,8 @@ class ForeignRig:
                 shutil.copyfile(source, folder / name)
         if before.base != folder / MEDIA:
             before.view.write_to(folder / MEDIA, 0, self.about.layout.size)
-        return Recording.save(folder, replace(self.about, began=began, ended=ended, seconds=round(seconds, 1)))
+        about = replace(self.about, began=began, ended=ended, seconds=round(seconds, 1), first=first)
+        return Recording.save(folder, about)
 
     def _look_after(self) -> bool:
         """See which slot runs, and type what is typed after a start, and the check; False if the board starts anew."""

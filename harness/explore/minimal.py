@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from harness.explore.plan import violates
 from harness.explore.recording import Heard
 from harness.explore.static import StaticJudge
 from harness.storage import CrashPoint
 
 
 def minimal(judge: StaticJudge, point: CrashPoint, heard: Heard) -> CrashPoint:
-    """The smallest point at the same position that violates what this one does; the judge is taken to that position.
+    """The smallest point at the same position that violates a rule that this one does, of those that no start can mend;
+    the judge is taken to that position.
 
     Args:
         judge: one that has not come beyond the position.
@@ -21,10 +23,10 @@ def minimal(judge: StaticJudge, point: CrashPoint, heard: Heard) -> CrashPoint:
         heard: what the server had heard.
     """
     judge.go_to(point.position)
-    broken = {one.rule for one in judge.judge(point, heard).verdict.violations}
+    broken = set(violates(judge.judge(point, heard)))
 
     def breaks(candidate: CrashPoint) -> bool:
-        return bool(broken & {one.rule for one in judge.judge(candidate, heard).verdict.violations})
+        return not broken.isdisjoint(violates(judge.judge(candidate, heard)))
 
     return smallest(point, breaks)
 

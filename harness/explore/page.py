@@ -58,6 +58,10 @@ def _figures(report: Mapping[str, Any]) -> str:
     booted = f"{report['states_booted']:,} were booted, and decide {report['states_decided']:,} of them"
     classes = f"{report['classes_booted']} of {report['classes']} classes"
     outcome = f"{len(report['violations'])} are violated, {report['inconclusive']} inconclusive"
+    if report["suspicious"]:
+        outcome += (
+            f", {report['suspicious']:,} suspicious, of {report['suspicious_left']:,} of which no boot says anything"
+        )
     return (
         f"<p>There are {report['states_total']:,} crash points. {report['states_judged']:,} were judged; {booted} "
         f"({classes}). {outcome}. {report['as_forecast']} boots went as forecast. It took {report['seconds']:,} s.</p>"

@@ -65,13 +65,13 @@ class Recorder:
         self._looked = self._began  # how far of the log
         self._asked: int | None = None  # where a report began that may not have been heard
         self._permitted: int | None = None  # where a person began to commit
+        self._kept: int | None = None  # and where that was done
         self._keep_server(self._began, self._began)
 
-    def follow(self, person: Callable[[Recorder], None] | None = None) -> None:
+    def follow(self, person: Callable[[Recorder], None] | None = None) -> bool:
         """Until the board has settled; first `person` does what a person does, of which no server hears.
 
-        Raises:
-            Inconclusive: it does not.
+        False: it has not, in the time that there is.
         """
         self._started = datetime.now(UTC)
         since, deadline = self._started, Deadline(self.lab.timeouts.settle)
@@ -82,15 +82,22 @@ class Recorder:
         if person is not None:
             person(self)
         while not self._has_settled(since, deadline):
-            pass
+            if deadline.expired:
+                return False
         self._settled = datetime.now(UTC)
+        return True
 
     def permit(self, since: int | None = None) -> None:
         """From here on, or since a position, the new system may be made final."""
-        if since is None:
-            self.lab.board.log.poll()
-            since = len(self.lab.board.log.operations)
-        self._permitted = since
+        self._permitted = self._position() if since is None else since
+
+    def keep(self, since: int | None = None) -> None:
+        """From here on, or since a position, a person knows that it is."""
+        self._kept = self._position() if since is None else since
+
+    def _position(self) -> int:
+        self.lab.board.log.poll()
+        return len(self.lab.board.log.operations)
 
     def _has_settled(self, since: datetime, deadline: Deadline) -> bool:
         """Follow the board until it has, or until the next operation by which the server may have heard something."""
@@ -103,7 +110,7 @@ class Recorder:
                 if lab.has_settled(since):
                     return True
                 if deadline.expired:
-                    raise Inconclusive("The update that was to be recorded did not come to an end.")
+                    return False
             lab.hold()
             assert gate.position is not None
             assert watch.asked is not None
@@ -122,8 +129,8 @@ class Recorder:
         changed = poll(lambda: self.lab.record() != before, Deadline(ANSWER_SECONDS), every=GATE_SECONDS)
         return bool(changed)
 
-    def finish(self, story: Story) -> Recording:
-        """Switch the board off, and describe what was kept, as this story's.
+    def finish(self, story: Story, first: str = "") -> Recording:
+        """Switch the board off, and describe what was kept, as this story's; `first`: the cut that it came after.
 
         Raises:
             Inconclusive: the log holds no flush.
@@ -144,6 +151,8 @@ class Recorder:
             ends=story.ends,
             by_hand=story.by_hand,
             permitted=self._permitted,
+            kept=self._kept,
+            first=first,
             replaced=story.replaced,
             seed=lab.seed,
             planted=lab.catalogue.planted,
@@ -180,7 +189,8 @@ def record(lab: Lab, story: Story, folder: Path) -> Recording:
     folder.mkdir()
     story.begin(lab)
     recorder = Recorder(lab, folder)
-    recorder.follow(_by_hand if story.by_hand else None)
+    if not recorder.follow(_by_hand if story.by_hand else None):
+        raise Inconclusive("The update that was to be recorded did not come to an end.")
     version, did = lab.version, f"No cut: {story.says}"
     claim_ended(lab, story.replaced, story.ends, did=did)
     lab.version = version
@@ -206,3 +216,4 @@ def _by_hand(recorder: Recorder) -> None:
     byhand.install(recorder.lab)
     recorder.permit()
     byhand.commit(recorder.lab)
+    recorder.keep()

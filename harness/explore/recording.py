@@ -56,9 +56,11 @@ class About:
         began, ended: positions of the log between which the update took place.
         old, new: names of the known images; one and the same if an application is updated.
         ends: which of the two there is in the end if nothing is cut.
-        by_hand: a person did it, and had the new one made final at the position `permitted` (None: never).
+        by_hand: a person did it, began to make the new one final at the position `permitted`, and was told at `kept`
+            that it is (None: never).
         replaced: the application that is updated, if any.
         commands: what is typed, if it is somebody else's update; no server hears of it then.
+        first: the crash ID of the cut that this is the recovery from; empty if it is an update from its beginning.
         seconds: how long the update took.
         port: of this machine's loopback, where the board looks for its server.
         defaults: the environment that is compiled into U-Boot.
@@ -85,6 +87,12 @@ class About:
     permitted: int | None = None
     replaced: Replaced | None = None
     commands: Commands | None = None
+    kept: int | None = None
+    first: str = ""
+
+    def is_kept(self, position: int) -> bool:
+        """Whether a person has been told by then that the new one is final."""
+        return self.kept is not None and position >= self.kept
 
 
 class Recording:

@@ -46,7 +46,7 @@ class Task:
     """One crash point to boot, by its `number`.  `follows`: the next good update must succeed, too.
 
     `keeps`: disk and log stay in the run folder, whatever becomes of it.  `records`: the folder in which the recovery
-    is kept as a recording; no update follows then.
+    is kept as a recording, of the cut that has the crash ID `first`; no update follows then.
     """
 
     number: int
@@ -57,6 +57,7 @@ class Task:
     follows: bool = False
     keeps: bool = False
     records: str = ""
+    first: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -201,32 +202,36 @@ def boot(task: Task) -> Booted:
 
 
 def _recover_foreign(rig: ForeignRig, task: Task) -> None:
-    if task.records:
-        rig.recover(Path(task.records))
-    else:
-        rig.recover()
-        _flipped_rightly(rig.board, rig.about, rig.about.images)
+    rig.recover(Path(task.records) if task.records else None, task.first)
+    _flipped_rightly(rig.board, rig.about, rig.about.images)
 
 
 def _recover(rig: ApplicationRig, recording: Recording, task: Task) -> None:
     """Switch the board on, and see that it settles as it should."""
-    about = recording.about
-    if not task.records:
+    about, position = recording.about, CrashPoint.parse(task.point).position
+    recorder = _recorder(rig, about, position, Path(task.records)) if task.records else None
+    if recorder is not None:
+        recorder.follow(_person if about.by_hand else None)  # whether it has settled is judged below
+    else:
         rig.power_on()
         if about.by_hand:
             byhand.look_after(rig)
-        claim_ended(rig, about.replaced, "either")
-        _flipped_rightly(rig.board, about, tuple(rig.known_images.values()))
-        return
-    kept = Path(task.records)
+    claim_ended(rig, about.replaced, "new" if about.is_kept(position) else "either")
+    _flipped_rightly(rig.board, about, tuple(rig.known_images.values()))
+    if recorder is not None:
+        rig.version = about.old
+        recorder.finish(story(about.story), task.first)
+
+
+def _recorder(rig: ApplicationRig, about: About, position: int, kept: Path) -> Recorder:
+    """For the recovery from a cut there: what was permitted and done by then is so from the beginning."""
     kept.mkdir(parents=True)
     recorder = Recorder(rig, kept)
-    if about.permitted is not None and CrashPoint.parse(task.point).position >= about.permitted:
+    if about.permitted is not None and position >= about.permitted:
         recorder.permit(0)
-    recorder.follow(_person if about.by_hand else None)
-    claim_ended(rig, about.replaced, "either")
-    rig.version = about.old
-    recorder.finish(story(about.story))
+    if about.is_kept(position):
+        recorder.keep(0)
+    return recorder
 
 
 def _flipped_rightly(board: Board, about: About, known: Sequence[KnownImage]) -> None:
@@ -237,7 +242,7 @@ def _flipped_rightly(board: Board, about: About, known: Sequence[KnownImage]) ->
 
 
 def _person(recorder: Recorder) -> None:
-    byhand.look_after(recorder.lab, recorder.permit)
+    byhand.look_after(recorder.lab, recorder.permit, recorder.keep)
 
 
 def _follow(rig: ApplicationRig, about: About) -> None:

@@ -55,7 +55,9 @@ class Space:
         """The points to examine at a position, each once; `epoch` are the writes that are not flushed there."""
         indices = [operation.index for operation in epoch]
         on_card = self._written_to_card(position) is not None
-        subsets = dict.fromkeys(self._subsets(indices, position, brief=on_card))
+        # What is written to the card in a row leaves the epoch as it is: after the last of them is soon enough.
+        goes_on = on_card and self._written_to_card(position + 1) is not None
+        subsets = dict.fromkeys(self._subsets(indices, position, brief=goes_on))
         for lost in subsets:
             yield CrashPoint(position, lost)
         extremes = dict.fromkeys((frozenset[int](), frozenset(indices)))
@@ -63,21 +65,19 @@ class Space:
             for lost in extremes:
                 yield from (CrashPoint(position, lost, torn) for torn in card.tears())
                 yield from (CrashPoint(position, lost, tail=tail) for tail in TAILS.values())
-        elif epoch:
+        elif epoch and self._is_bulk(epoch[-1]):
+            # Tails were seen in what is written raw: no file system promises to bear them.
+            yield from (CrashPoint(position, tail=tail) for tail in TAILS.values())
+        if epoch and not goes_on:
             yield from self._torn(epoch, position)
 
     def _torn(self, epoch: Sequence[Operation], position: int) -> Iterator[CrashPoint]:
-        """The first write and the last one torn, with all others and with none; and the tails of the last one.
-
-        Tails were seen in what is written raw, so only a slot gets one here: no file system promises to bear them.
-        """
+        """The first write and the last one torn, with all others and with none."""
         for target in dict.fromkeys((epoch[0], epoch[-1])):
             others = frozenset(one.index for one in epoch if one is not target)
             for lost in dict.fromkeys((frozenset[int](), others)):
                 for sectors in _places(target.length // SECTOR):
                     yield CrashPoint(position, lost, sectors * SECTOR, target.index)
-        if self._is_bulk(epoch[-1]):
-            yield from (CrashPoint(position, tail=tail) for tail in TAILS.values())
 
     def _subsets(self, indices: Sequence[int], position: int, *, brief: bool) -> Iterator[frozenset[int]]:
         """Which writes may be lost together."""
@@ -122,7 +122,7 @@ class Space:
 
     def _written_to_card(self, position: int) -> Operation | None:
         """The operation right before the position, if it is a write to the card."""
-        last = self.recording.operations[position - 1] if position else None
+        last = self.recording.operations[position - 1] if 0 < position <= self._last else None
         on_card = last is not None and last.kind is Kind.WRITE and last.address in self._layout.card
         return last if on_card else None
 
@@ -142,10 +142,10 @@ class Space:
         """Every subset; of what survives, one write torn at any of its atoms, or a tail."""
         last = self._written_to_card(position)
         subsets = 1 << len(epoch)
-        if last is not None:
-            return subsets * (last.length + len(TAILS))
         kept_once = subsets >> 1  # the subsets that keep one certain write
         tears = sum(one.length // SECTOR - 1 for one in epoch) * kept_once
+        if last is not None:
+            return subsets * (last.length + len(TAILS)) + tears
         tails = sum(1 << place for place, one in enumerate(epoch) if self._is_bulk(one))  # it is the last that is kept
         return subsets + tears + tails * len(TAILS)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from harness.explore.contents import Contents, digests
 from harness.explore.order import in_order
@@ -33,11 +33,14 @@ from harness.judge import (
     parse_copies,
     partitions,
 )
+from harness.judge.application import STATE_SCRIPTS, WORKING_TREE
 from harness.judge.updatestore import PATH, UpdateStore, read_store
 from harness.judge.verdict import Finding, conclude, decide
 from harness.lab.device import keepsakes
 from harness.storage import CrashPoint, DiskView, crash_extents
+from images.applications import APPS
 
+ON_ITS_WAY: Final = (STATE_SCRIPTS, WORKING_TREE, APPS)  # where an update leaves something on its way
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -51,6 +54,8 @@ class DeviceState:
         slots: the known image in slot A and in slot B; None: neither, or a part of one.
         data: whether the data partition's file system and the owner's files are whole.
         application: which one there is; None if none is updated.
+        remains: a digest of which scripts and files of an update on its way there are on the data partition; what is in
+            them is not compared.
         files: a digest of all files on the data partition, which is the memory of somebody else's updater.
     """
 
@@ -62,6 +67,7 @@ class DeviceState:
     store: UpdateStore | None
     told: str | None
     application: Holds | None = None
+    remains: str = ""
     files: str = ""
 
     @property
@@ -90,7 +96,8 @@ class _Data:
 
     complaints: tuple[str, ...]
     store: UpdateStore | None
-    application: Holds | None
+    application: Holds | None = None
+    remains: str = ""
     files: str = ""
 
 
@@ -137,7 +144,8 @@ class StaticJudge:
         copies, numbers = self._contents.copies(point), self._contents.numbers(point)
         card = digests(copies)
         on_data = self._contents.data.number(point)
-        key = (card, numbers, on_data, heard.position, self._permitted(point, heard))
+        about = self.recording.about
+        key = (card, numbers, on_data, heard.position, self._permitted(point, heard), about.is_kept(point.position))
         if key not in self._verdicts:
             found = self._judge(point, heard, card, copies, numbers)
             self._verdicts[key] = self._shared.setdefault(found, found)
@@ -151,7 +159,7 @@ class StaticJudge:
         about = self.recording.about
         environment = _once(self._environments, card, lambda: parse_copies(copies, about.defaults))
         *outside, slot_a, slot_b = numbers
-        found = _once(self._data, self._contents.mounted(point), lambda: self._look_at_data(point))
+        found = self._on_data(point)
         table = _once(self._tables, tuple(outside), lambda: self._look_at_table(point))
         slots: dict[Slot, str | None] = {
             slot: known.get(number)
@@ -174,6 +182,7 @@ class StaticJudge:
             store=found.store,
             told=heard.record.status,
             application=found.application,
+            remains=found.remains,
             files=found.files,
         )
         return state, conclude(evidence, (*verdict.findings, *self._more(state, found, point)))
@@ -192,6 +201,9 @@ class StaticJudge:
             name = next((one.artifact_name for one in about.images if one.name == about.new), "")
             yield in_order(state.boot, state.boots, about.old, about.new, store, name)
             yield self._progress.judge(point, store)
+        if about.is_kept(point.position):
+            kept = state.boots == about.new and not state.boot.trial
+            yield decide("kept", kept, "It is kept, as a person was told.", "A person was told that it is kept.")
         if about.replaced is not None and about.replaced.rolls_back:
             yield Finding("application", found.application != "torn", f"The application is {found.application}.")
 
@@ -202,18 +214,25 @@ class StaticJudge:
             return heard.record.commit_reported
         return about.permitted is not None and point.position >= about.permitted
 
+    def _on_data(self, point: CrashPoint) -> _Data:
+        """Of what a mount finds the same it is known; but not if the bitmaps, by which that is told, may be wrong."""
+        found = _once(self._data, self._contents.mounted(point), lambda: self._look_at_data(point))
+        if not found.complaints:
+            return found
+        return _once(self._data, self._contents.data.number(point), lambda: self._look_at_data(point))
+
     def _look_at_data(self, point: CrashPoint) -> _Data:
         window = self._layout.partition("data")
         extents = crash_extents(self.recording.log, point, self._layout, within=window)
         view = DiskView(self.recording.media.base, extents)
         if self.recording.about.commands:
             seen = data.examine(view, self._layout, {}, tops=[""])
-            return _Data(tuple(seen.complaints), None, None, seen.digest)
+            return _Data(tuple(seen.complaints), None, files=seen.digest)
         replaced = self.recording.about.replaced
-        tops = [replaced.old.place] if replaced else []
-        found = data.examine(view, self._layout, self._keepsakes, PATH, tops=tops)
+        found = data.examine(view, self._layout, self._keepsakes, PATH, tops=ON_ITS_WAY)
         holds = replaced.holds(found.nodes) if replaced else None
-        return _Data(tuple(found.complaints), read_store(found.files[PATH]), holds)
+        remains = found.there(*ON_ITS_WAY, beside=replaced.old.place if replaced else "")
+        return _Data(tuple(found.complaints), read_store(found.files[PATH]), holds, remains)
 
     def _look_at_table(self, point: CrashPoint) -> tuple[str, ...]:
         extents = crash_extents(self.recording.log, point, self._layout, within=self._layout.disk)

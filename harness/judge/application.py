@@ -22,6 +22,9 @@ from images.nodes import Node, Nodes
 Ending = Literal["old", "new", "inconsistent"]
 ApplicationExpectation = Literal["old", "new", "inconsistent", "either"]
 BEGUN = "installing"  # the status a device reports before it installs
+# What an update needs on the data partition on its way, and nothing else does.
+WORKING_TREE = "mender/modules/v3/payloads/0000/tree"
+STATE_SCRIPTS = "mender/scripts"
 # Names that our update modules use while they work: within the application's directory and beside it.
 HELPER = re.compile(r"(?:^|/)\.(?:[^/]+\.)?bootproof-[a-z]+(?:/|$)")
 

@@ -49,6 +49,14 @@ class Examined:
             total.update(node.content if len(node.content) <= LARGE else b"")
         return total.hexdigest()
 
+    def there(self, *tops: str, beside: str = "") -> str:
+        """The same over which nodes there are at and below these paths, but for one; not over what they hold."""
+        total = hashlib.sha256()
+        for path, node in sorted(self.nodes.items()):
+            if any(_is_below(path, top) for top in tops) and not (beside and _is_below(path, beside)):
+                total.update(f"{path}\0{node.mode}\0".encode("utf-8", "surrogateescape"))
+        return total.hexdigest()
+
 
 def examine(
     medium: Medium, layout: Layout, expected: Mapping[str, bytes], *wanted: str, tops: Sequence[str] = ()
@@ -62,6 +70,10 @@ def examine(
     for path, content in expected.items():
         found += _missing(path, content, files[path])
     return Examined(found, {path: files[path] for path in wanted}, trees)
+
+
+def _is_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(f"{top}/")
 
 
 def nodes(medium: Medium, layout: Layout, *tops: str) -> dict[str, Node]:

@@ -66,6 +66,7 @@ class Evidence:
     new: str
     has_flushes: bool
     artifact_names: Mapping[str, str] = field(default_factory=dict)  # of known images, where they are not their own
+    stored_name: str | None = None  # what the device calls itself, as our updater has stored it; None: not looked at
 
     @property
     def doubts(self) -> tuple[str, ...]:

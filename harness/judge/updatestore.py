@@ -8,9 +8,11 @@ record with the highest number counts (ADR 8).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ PATH: Final = "mender/bootproof-store"  # on the data partition
 MAGIC: Final = b"bootprf1"
 HEAD: Final = struct.Struct("<8sIIQ")
 PLACE: Final = 128 * 1024
+# Of an update: what grows with each piece, counts, or is another one in each answer of the server.
+PASSING: Final = frozenset({"progress", "stores", "uri"})
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class UpdateStore:
         known: whether it is known what the payload is, without which a download is not gone on with.
         going_on: whether a part of the payload is durable, and it is known how to go on after it.
         artifact: what the device calls itself.
+        owes: whether the server has still to be told how an update ended.
+        rest: a digest of everything else that a start goes by.
         target, durable: the slot that is written, and how many bytes of it are noted as durable.  Not compared.
     """
 
@@ -40,6 +46,8 @@ class UpdateStore:
     known: bool = False
     going_on: bool = False
     artifact: str = ""
+    owes: bool = False
+    rest: str = ""
     target: str = field(default="", compare=False)
     durable: int = field(default=0, compare=False)
 
@@ -62,9 +70,17 @@ def read_store(content: bytes | None) -> UpdateStore | None:
         known=bool(update.get("payload_type")),
         going_on=bool(update.get("progress")),
         artifact=device.get("provides", {}).get("artifact_name", ""),
+        owes=bool(device.get("untold")),
+        rest=_rest(device, update),
         target=update.get("target", ""),
         durable=(update.get("progress") or {}).get("done", 0),
     )
+
+
+def _rest(device: Mapping[str, Any], update: Mapping[str, Any]) -> str:
+    """A SHA-256 over the record without what is passing, in hexadecimal."""
+    lasting = {name: value for name, value in update.items() if name not in PASSING}
+    return hashlib.sha256(json.dumps({**device, "update": lasting}, sort_keys=True).encode()).hexdigest()
 
 
 def _record(content: bytes, at: int) -> tuple[int, dict[str, Any]] | None:

@@ -99,8 +99,9 @@ def judge_settled(evidence: Evidence, *, expect: Expectation) -> Verdict:
         findings.append(_expected(evidence, image, expect))
         if evidence.server:
             findings += [_agrees(evidence, evidence.server, image, expect), told_once(evidence.server)]
-            if evidence.server.artifact_name is not None:
-                findings.append(_name(evidence, evidence.server.artifact_name, image, expect))
+        said = evidence.server.artifact_name if evidence.server else evidence.stored_name
+        if said is not None:
+            findings.append(_name(evidence, said, image, expect))
     if image == evidence.new and image != evidence.old:
         findings.append(_beside(evidence))
     return conclude(evidence, [*findings, *whole_media(evidence)])

@@ -14,6 +14,8 @@ from harness.errors import HarnessBug
 from harness.evidence import Events, RunFolder
 from harness.judge import SLOTS, Slot, Verdict, data
 from harness.judge.application import (
+    STATE_SCRIPTS,
+    WORKING_TREE,
     ApplicationEvidence,
     ApplicationExpectation,
     Ending,
@@ -27,10 +29,6 @@ from harness.lab.rig import Parts, start_parts
 from images.applications import APPS, Application, artifact
 from images.catalogue import Catalogue
 from images.nodes import Nodes
-
-# What an update needs on the data partition on its way, and nothing else does.
-WORKING_TREE = "mender/modules/v3/payloads/0000/tree"
-STATE_SCRIPTS = "mender/scripts"
 
 
 @dataclass(frozen=True)

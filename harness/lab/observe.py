@@ -22,6 +22,8 @@ from harness.judge import (
     partitions,
     read_environment,
 )
+from harness.judge.updatestore import PATH as STORE
+from harness.judge.updatestore import read_store
 from harness.storage import CrashPoint, open_epoch
 from images.layout import Layout
 
@@ -70,12 +72,14 @@ def media_now(board: Board) -> Media:
 
 def gather(medium: Medium, known: Known, observed: Observed, *, with_data: bool) -> Evidence:
     """Look at the media; `with_data` also checks the data partition, which takes longest."""
+    found = data.examine(medium, known.layout, known.keepsakes, STORE) if with_data else None
+    store = read_store(found.files[STORE]) if found else None
     return Evidence(
         environment=read_environment(medium, known.layout, known.defaults),
         defaults=known.defaults,
         slots={slot: identify(medium, known.layout, slot, known.images) for slot in SLOTS},
         partition_complaints=partitions.complaints(medium, known.layout),
-        data_complaints=data.complaints(medium, known.layout, known.keepsakes) if with_data else (),
+        data_complaints=found.complaints if found else (),
         alarms=alarms(observed.console, observed.expected_alarms),
         server=observed.server,
         running=observed.running,
@@ -85,4 +89,5 @@ def gather(medium: Medium, known: Known, observed: Observed, *, with_data: bool)
         new=observed.new,
         has_flushes=observed.has_flushes,
         artifact_names={image.name: image.artifact_name for image in known.images if image.artifact_name},
+        stored_name=store.artifact if store else None,
     )

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording that is packed, sent and unpacked is the same one."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from harness.errors import HostProblem, UsageError
+from harness.explore import archive
 from harness.explore.archive import found, pack, packed_name, unpack
 from harness.explore.recording import MEDIA, Recording
+from tests.unit.small_board import LAYOUT
 from tests.unit.small_recording import make
 
 
@@ -39,6 +42,24 @@ def test_a_run_folder_holds_one_packed_or_not(tmp_path: Path) -> None:
     assert found(tmp_path).identity == identity
     with pytest.raises(UsageError, match="holds no recording"):
         found(tmp_path / "nowhere")
+
+
+def test_what_was_interrupted_is_not_taken_for_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its large files the end may be missing; packed it is whole."""
+    packed = pack(make(tmp_path / "recording"))
+
+    def interrupted(command: list[str | Path]) -> None:
+        really(command)
+        os.truncate(Path(command[4], "recording", MEDIA), 4096)
+        raise KeyboardInterrupt
+
+    really = archive.run
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            unpack(packed)
+    assert [path.name for path in tmp_path.iterdir()] == [packed.name]
+    assert (found(tmp_path).folder / MEDIA).stat().st_size == LAYOUT.size
 
 
 @pytest.mark.parametrize(("first", "kept"), [(b"x", 1.0), (b"", 0.5), (b"", 0.0)])

@@ -14,12 +14,13 @@ from harness.explore.recording import Heard, Recording
 from harness.explore.space import Space
 from harness.explore.static import StaticJudge
 from harness.judge.filesystem import BLOCK
-from harness.storage import CrashPoint
+from harness.lab.device import keepsakes
+from harness.storage import CrashPoint, Kind
 from images import ext4
 from images.layout import SECTOR
 from images.run import run
 from tests.unit.small_board import LAYOUT
-from tests.unit.small_recording import STORE, kept, make, store
+from tests.unit.small_recording import SEED, STORE, kept, make, store
 from tests.unit.write_logs import FLUSH, flag, write
 
 DATA = LAYOUT.partition("data")
@@ -107,6 +108,46 @@ def test_where_it_is_not_known_what_a_mount_finds_there_is_no_key(tmp_path: Path
         out.seek(DATA.start)
         out.write(bytes(BLOCK))
     assert Mounted(Recording(recording.folder)).key(CrashPoint(0)) is None
+
+
+@pytest.fixture(scope="module")
+def overwritten(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    """A block of the owner's letter is free for the bitmap, and then it is written over."""
+
+    def entries(media: Path) -> Iterator[bytes]:
+        before = media.read_bytes()[DATA.start : DATA.end]
+        block = before.index(keepsakes(SEED)["keepsake/letter.txt"]) // BLOCK
+        after = media.with_suffix(".freed")
+        after.write_bytes(before)
+        run(["debugfs", "-w", "-R", f"freeb {block}", after])
+        for number, (was, content) in enumerate(zip(blocks(before), blocks(after.read_bytes()), strict=True)):
+            if was != content:
+                yield written(number, content)
+        yield flag(FLUSH)
+        yield written(block, b"X" * BLOCK)
+        yield flag(FLUSH)
+
+    return kept(tmp_path_factory.mktemp("overwritten") / "recording", entries)
+
+
+def test_where_the_bitmaps_are_wrong_every_content_is_looked_at(overwritten: Recording) -> None:
+    about = overwritten.about
+    freed = next(one.index for one in overwritten.operations if one.kind is Kind.FLUSH)
+    contents, judge, says = Contents(overwritten, []), StaticJudge(overwritten), []
+    keys = set()
+    for position in (freed, about.ended):
+        contents.go_to(position)
+        judge.go_to(position)
+        keys.add(contents.mounted(CrashPoint(position)))
+        says.append(judge.judge(CrashPoint(position), about.heard[0]).verdict.sentence)
+    assert len(keys) == 1, "the bitmap has it that nobody uses that block"
+    assert "letter" not in says[0]
+    assert "letter.txt on the data partition has changed" in says[1]
+    for whole in (True, False):
+        witness = Witness("freed", CrashPoint(freed), about.heard[0], (DATA,), whole)
+        decided = {point for point, _, _ in Coverage(overwritten, [witness]).decided(Space(overwritten))}
+        assert (CrashPoint(about.ended) in decided) == whole, "so such a boot speaks for the very same content only"
+        assert CrashPoint(freed) in decided
 
 
 def test_a_boot_decides_all_that_a_mount_could_not_tell_apart(recording: Recording) -> None:

@@ -62,11 +62,10 @@ def every_point(recording: Any, steps: list[Step]) -> int:
         for lost in chain.from_iterable(combinations(epoch, count) for count in range(len(epoch) + 1)):
             indices = {one.index for one in lost}
             last = tearable(recording.operations, position, indices, SLOTS)
-            total += 1
+            total += 1 + sum(one.length // SECTOR - 1 for one in epoch if one.index not in indices)
             if last is not None and last.address < CARD * SECTOR:
                 total += last.length - 1 + len(TAILS)
                 continue
-            total += sum(one.length // SECTOR - 1 for one in epoch if one.index not in indices)
             total += len(TAILS) if last is not None and is_bulk(steps[last.index]) else 0
     return total
 
@@ -137,6 +136,22 @@ def test_many_writes_are_sampled_and_few_are_not(tmp_path: Path, writes: int) ->
     assert {frozenset(), whole, whole - {3}, frozenset({3}), frozenset(range(3))} <= lost
     assert len(lost) == 1 << writes if writes <= FEW else len(lost) < 5 * writes + 64
     assert Space(recording, seed=1).points(writes, epoch, card) is not None
+
+
+def test_what_follows_a_write_to_the_card_is_examined_as_all_else(tmp_path: Path) -> None:
+    """If a flush comes next, these writes are lost there or nowhere; within a row on the card once is enough."""
+    on_disk = [Step(CARD + 1 + number, 2) for number in range(4)]
+    recording = recorded(tmp_path, [*on_disk, Step(1, 1, fill=7), Step(2, 1, fill=8), Step(flags=FLUSH)])
+    card, points = Card(DiskView(tmp_path / "base", ExtentMap()), recording.log, SLOTS), {}
+    for position in range(len(recording.operations)):
+        if position:
+            card.add(recording.operations[position - 1])
+        epoch = open_epoch(recording.operations, position, SLOTS)
+        points[position] = list(Space(recording).points(position, epoch, card))
+    within, last = points[5], points[6]
+    assert len({point.lost for point in last}) == 2 ** len(on_disk) > len({point.lost for point in within})
+    assert {point.tore for point in last if point.tore is not None} == {0, 3}
+    assert all(point.tore is None for point in within)
 
 
 def test_bulk_is_looked_at_on_a_scale(tmp_path: Path) -> None:

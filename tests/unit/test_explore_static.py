@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.explore.chosen import in_words
+from harness.explore.chosen import choose, in_words
 from harness.explore.crashid import CrashId
 from harness.explore.exploration import Exploration
 from harness.explore.forecast import forecast
@@ -16,7 +16,8 @@ from harness.explore.recording import Recording
 from harness.explore.space import Space
 from harness.explore.static import Judged, StaticJudge
 from harness.judge import SLOTS, Outcome, Verdict, identify, next_boot, partitions, read_environment
-from harness.storage import DiskView, crash_extents
+from harness.judge.verdict import Finding
+from harness.storage import CrashPoint, DiskView, crash_extents
 from tests.unit.small_recording import make
 
 
@@ -108,16 +109,31 @@ def test_a_plan_has_one_of_each_class_and_a_sample(states: list[Judged]) -> None
     assert again.sample() == sample
 
 
-def test_a_suspicious_point_stands_for_its_class(states: list[Judged]) -> None:
-    """It would be one of thousands that are right."""
+def test_what_does_not_hold_makes_a_class_of_its_own(states: list[Judged], recording: Recording) -> None:
+    """It would be one of thousands that are right; and some rules ask for more than what the device holds."""
     state = max((one.state for one in states), key=lambda state: sum(other.state == state for other in states))
     alike = [one for one in states if one.state == state]
-    wrong = replace(alike[5], verdict=Verdict(Outcome.VIOLATED, ()))
+    violated, behind = (Verdict(Outcome.VIOLATED, (Finding(rule, False, ""),)) for rule in ("commit", "order"))
+    wrong, doubtful = replace(alike[5], verdict=violated), replace(alike[7], verdict=behind)
     for seed in range(10):
         plan = Plan(boots=0, seed=seed)
-        for one in (*alike[:5], wrong, *alike[6:]):
+        for one in (*alike[:5], wrong, alike[6], doubtful, *alike[8:]):
             plan.add(one)
-        assert plan.representatives() == [wrong]
+        first, second, third = plan.representatives()
+        assert {first, second} == {wrong, doubtful}
+        assert third not in (wrong, doubtful)
+        chosen = choose(plan, recording, Path())
+        assert [one.violates for one in chosen if one.violates] == [("commit",)], "without any boot it is reported"
+
+
+def test_suspicious_points_are_taken_from_everywhere(states: list[Judged]) -> None:
+    plan = Plan(boots=10)
+    for one in states[:500]:
+        plan.add(replace(one, verdict=Verdict(Outcome.VIOLATED, (Finding("order", False, ""),))))
+    taken = plan.some_suspicious()
+    assert len(taken) == 10
+    assert [one.point.position for one in taken] == sorted(one.point.position for one in taken)
+    assert taken[-1].point.position > states[100].point.position
 
 
 def test_what_is_only_downloaded_is_booted_last(states: list[Judged]) -> None:
@@ -147,3 +163,16 @@ def test_an_exploration_keeps_its_plan(tmp_path: Path) -> None:
 def test_a_state_in_words(states: list[Judged]) -> None:
     words = {in_words(one.state) for one in states}
     assert "starts slot B on trial (A a, B b), goes on with update-install, the server heard installing" in words
+
+
+def test_what_a_person_was_told_is_kept_must_be(tmp_path: Path) -> None:
+    """By hand; the system there is on trial for ever."""
+    recording = make(tmp_path / "recording")
+    told = recording.about.ended
+    about = replace(recording.about, by_hand=True, permitted=0, kept=told)
+    judge = StaticJudge(Recording.save(recording.folder, about))
+    rules = []
+    for position in (told - 1, told):
+        judge.go_to(position)
+        rules.append({one.rule for one in judge.judge(CrashPoint(position), about.heard[-1]).verdict.violations})
+    assert rules[1] - rules[0] == {"kept"}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The least that is still violated, and crash points in plain words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.explore.minimal import ddmin, minimal
+from harness.explore.plan import violates
 from harness.explore.space import Space
 from harness.explore.static import StaticJudge
 from harness.explore.words import Words
 from harness.storage import CrashPoint
-from tests.unit.small_recording import make
+from images.layout import SECTOR
+from tests.unit.small_board import LAYOUT
+from tests.unit.small_recording import PIECE, environment, image, kept, make
+from tests.unit.write_logs import FLUSH, flag, write
 
 
 @given(whole=st.sets(st.integers(0, 40), min_size=1).map(sorted), data=st.data())
@@ -49,6 +53,28 @@ def test_the_least_of_an_update_that_is_not_flushed(tmp_path: Path) -> None:
     assert said[0].startswith(f"The power failed after {least.position} operations: after 'install.flip")
     assert "Lost: slot B from byte " in said[1]
     assert said[1].endswith("65,536 bytes, written after 'slot.write' and before 'report.installing'.")
+
+
+def flipped_behind_the_record(_: Path) -> Iterator[bytes]:
+    """The record still says that the slot is being written, wherever the power fails."""
+    slot, new = LAYOUT.partition("rootfs-b").start // SECTOR, image(b"b")
+    for at in range(0, len(new), PIECE):
+        yield write(slot + at // SECTOR, new[at : at + PIECE])
+    copy, flipped = (LAYOUT.card.start + LAYOUT.env_offsets[1]) // SECTOR, environment(2, True, 2)
+    yield from (write(copy + at // SECTOR, flipped[at : at + SECTOR]) for at in range(0, len(flipped), SECTOR))
+    yield flag(FLUSH)
+
+
+def test_the_least_violates_what_no_start_can_mend(tmp_path: Path) -> None:
+    recording = kept(tmp_path / "recording", flipped_behind_the_record)
+    both = next(
+        one
+        for one in StaticJudge(recording).judge_all(Space(recording))
+        if len(one.point.lost) == 1 and {one.rule for one in one.verdict.violations} == {"slot", "order"}
+    )
+    judge = StaticJudge(recording)
+    least = minimal(judge, both.point, both.heard)
+    assert violates(judge.judge(least, both.heard)) == violates(both) == ("slot",)
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,11 @@ class TestSettled:
         verdict = judge_settled(replace(SETTLED, server=replace(SETTLED.server, artifact_name="v2")), expect="new")
         assert "name" in {finding.rule for finding in verdict.findings}, "images may be called as their artifacts are"
 
+    def test_without_a_server_what_it_has_stored_must_say_it(self) -> None:
+        by_hand = replace(SETTLED, server=None, artifact_names={"v1": "release-1", "v2": "release-2"})
+        for stored, rules in ((None, []), ("release-2", []), ("release-1", ["name"])):
+            assert failed(judge_settled(replace(by_hand, stored_name=stored), expect="new")) == rules
+
     def test_what_failed_after_the_commit_is_kept_under_a_name_that_says_so(self) -> None:
         assert judge_settled(INCONSISTENT, expect="inconsistent").outcome is Outcome.HELD
         assert failed(judge_settled(INCONSISTENT, expect="new")) == ["server", "name"]
