@@ -18,6 +18,10 @@ class ImageError(Exception):
         self.next_step = next_step
 
 
+class ToolLate(ImageError):
+    """A program that the build calls did not come to an end in the time that it had."""
+
+
 class ToolFailed(ImageError):
     """A program that the build calls ended with an error; the end of what it said is kept."""
 

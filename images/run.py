@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from images.errors import ImageError, ToolFailed
+from images.errors import ImageError, ToolFailed, ToolLate
 
 KEPT = ("PATH", "HOME", "TMPDIR", "USER", "LOGNAME", "http_proxy", "https_proxy", "no_proxy")
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -78,7 +78,8 @@ def run(
 
     Raises:
         ToolFailed: it ended with a status that is not in `ok`.
-        ImageError: the program is missing, took longer than `timeout` seconds, or the disk is full.
+        ToolLate: it took longer than `timeout` seconds.
+        ImageError: the program is missing, or the disk is full.
     """
     words = [os.fspath(word) for word in argv]
     full_env = environment(env)
@@ -90,7 +91,7 @@ def run(
             child = _started(words, cwd, full_env, source)
         output = _finished(child, timeout)
     except subprocess.TimeoutExpired as late:
-        raise ImageError(f"'{words[0]}' did not end within {timeout:.0f} s.") from late
+        raise ToolLate(f"'{words[0]}' did not end within {timeout:.0f} s.") from late
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise no_space(cwd or Path.cwd()) from error

@@ -145,6 +145,26 @@ def test_damage_is_complained_of(image: Path) -> None:
     assert ext4.complaints(image) != []
 
 
+def test_a_journal_that_destroys_the_superblock_is_complained_of(tmp_path: Path) -> None:
+    """Where nothing is flushed it may hold anything."""
+    tree, image, garbage, script = (tmp_path / name for name in ("tree", "image", "garbage", "script"))
+    tree.mkdir()
+    ext4.make(tree, image, size=16 * MIB, uuid="4c7a5bd8-5d36-4ab3-a0d1-8ad8b3f6d5a1", label="data", journal=True)
+    garbage.write_bytes(b"\x5a" * 4096)
+    script.write_text(f"jo\njw -b 0 {garbage}\njc\n")
+    run(["debugfs", "-w", "-f", script, image])
+    assert any("Bad magic number" in line for line in ext4.complaints(image))
+
+
+def test_a_check_that_does_not_end_is_a_complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = tmp_path / "e2fsck"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(ext4, "CHECK_SECONDS", 0.2)
+    assert set(ext4.complaints(tmp_path / "image")) == {"'e2fsck' did not end within 0 s."}
+
+
 def test_a_devices_data_partition(tmp_path: Path) -> None:
     files = {"mender/mender.conf": (b"{}", 0o600), "ssh/authorized_keys": (b"key", 0o644)}
     for image in (tmp_path / "one", tmp_path / "two"):
