@@ -40,6 +40,7 @@ from harness.lab.device import keepsakes
 from harness.storage import CrashPoint, DiskView, crash_extents
 from images.applications import APPS
 
+BITMAPS: Final = "bitmap"  # in what e2fsck says of blocks that are in use and free, or neither
 ON_ITS_WAY: Final = (STATE_SCRIPTS, WORKING_TREE, APPS)  # where an update leaves something on its way
 K = TypeVar("K")
 V = TypeVar("V")
@@ -215,9 +216,9 @@ class StaticJudge:
         return about.permitted is not None and point.position >= about.permitted
 
     def _on_data(self, point: CrashPoint) -> _Data:
-        """Of what a mount finds the same it is known; but not if the bitmaps, by which that is told, may be wrong."""
+        """Of what a mount finds the same it is known; but not if the bitmaps, by which that is told, are wrong."""
         found = _once(self._data, self._contents.mounted(point), lambda: self._look_at_data(point))
-        if not found.complaints:
+        if not any(BITMAPS in line for line in found.complaints):
             return found
         return _once(self._data, self._contents.data.number(point), lambda: self._look_at_data(point))
 
