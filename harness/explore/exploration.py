@@ -25,6 +25,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from harness.errors import UsageError
 from harness.explore.chosen import CLASS, Chosen, choose, in_words
 from harness.explore.coverage import Coverage, Witness
 from harness.explore.explained import explain, explain_boot
@@ -41,6 +42,7 @@ from harness.explore.touched import Touched
 from harness.judge import Outcome
 from harness.storage import CrashPoint
 
+VERSION: Final = 2  # of the files below
 TELL_SECONDS: Final = 20.0  # between words on how far it is
 PLAN, BOOTS, DECIDED, EXPLAINED = "plan.json", "boots.jsonl", "decided.json", "least.json"
 REPORT, PAGE, PICTURE, WORKERS = "report.json", "report.html", "update.svg", "workers.log"
@@ -78,7 +80,7 @@ class Exploration:
         self._draw({position: _together(found) for position, found in outcomes.items()}, plan)
         violations = explain(self.recording, [one for one in plan.representatives() if violates(one)])
         self._keep(PLAN, {
-            "everything": everything, "states_total": count.total, "states_judged": plan.judged,
+            "version": VERSION, "everything": everything, "states_total": count.total, "states_judged": plan.judged,
             "contents": judge.contents, "seconds": round(seconds, 2), "violations": violations,
             "chosen": [asdict(one) for one in chosen],
             "classes": [{"points": one.points, **_described(state)} for (state, _), one in plan.classes.items()],
@@ -213,7 +215,11 @@ class Exploration:
         return f"{about.story}, seed {about.seed}{planted}"
 
     def _plan(self) -> dict[str, Any]:
-        plan: dict[str, Any] = json.loads((self.folder / PLAN).read_text())
+        path = self.folder / PLAN
+        plan: dict[str, Any] = json.loads(path.read_text())
+        if plan.get("version") != VERSION:
+            said = f"{path} is not of version {VERSION}: its points were judged by other rules."
+            raise UsageError(said, f"Move it, {BOOTS} and {DECIDED} away, and they are judged anew.")
         return plan
 
     def _booted(self) -> dict[str, dict[str, Any]]:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The static judge against the disks themselves, and on updates that are wrong in a known way."""
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.errors import UsageError
 from harness.explore.chosen import choose, in_words
 from harness.explore.crashid import CrashId
 from harness.explore.exploration import Exploration
@@ -158,6 +160,15 @@ def test_an_exploration_keeps_its_plan(tmp_path: Path) -> None:
     assert report["violations"] == sorted(one.crash_id for one in chosen if one.violates)
     assert report["states_total"] > report["states_judged"] > 500
     assert "points are suspicious" in said[-1]
+
+
+def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
+    exploration = Exploration(tmp_path, make(tmp_path / "recording"), lambda _: None)
+    exploration.judge(Plan(boots=5))
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({**json.loads(plan.read_text()), "version": 1}))
+    with pytest.raises(UsageError, match=r"plan.json is not of version 2: .* judged anew"):
+        exploration.planned()
 
 
 def test_a_state_in_words(states: list[Judged]) -> None:
