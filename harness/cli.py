@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ exit codes:
   0 every claim held     1 a claim was violated     2 called wrongly     3 inconclusive
   4 this machine or the harness is at fault     130 interrupted
 """
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # by the disk or its owner
 RICH_BROKEN_PIPE = 1  # what rich ends the program with when nobody reads on; nothing else here ends so
 
 
@@ -82,6 +84,10 @@ def _explained(error: Exception, verbose: bool) -> ExitCode:
     if isinstance(error, BootproofError | ImageError):
         output.complain(str(error))
         return error.exit_code if isinstance(error, BootproofError) else ExitCode.HOST
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        where = f"'{error.filename}'" if error.filename else "What is to be kept"
+        output.complain(f"{where} cannot be written: {error.strerror}. Free some space, or name another folder.")
+        return ExitCode.HOST
     hint = "" if verbose else " Run 'bootproof -v ...' to see where."
     output.complain(f"Something unexpected went wrong: {type(error).__name__}: {error}{hint}")
     return ExitCode.HOST

@@ -8,10 +8,10 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.commands import foreign, resumed
 from harness.commands.output import complain, print_json
@@ -34,15 +34,20 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("story", nargs="?", metavar="STORY", help=f"which update ({foreign.DEFAULT_STORY})")
     parser.add_argument("--list", action="store_true", help="name the updates that can be explored")
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random; a run prints its own")
-    parser.add_argument("--boots", type=int, metavar="N", help=f"how many points to boot ({BOOTS})")
+    parser.add_argument(
+        "--boots", type=int, metavar="N", help=f"how many points to boot, not counting recoveries ({BOOTS})"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="boards at a time")
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="boot on the workers of a Dask cluster; DIR must be at the same path on all of them",
+        help="boot on the workers of a Dask cluster; the folder of --runs must be at the same path on all of them",
     )
     parser.add_argument(
-        "--again", type=int, metavar="N", help="cut again while the board recovers from N of the points (0)"
+        "--again",
+        type=int,
+        metavar="N",
+        help=f"cut again while the board recovers from N of the points, and boot {BOOTS_AGAIN} points of each (0)",
     )
     parser.add_argument(
         "--least", type=int, metavar="N",
@@ -52,7 +57,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--all-writes", action="store_true", default=None, help="examine every write to a slot, too")
     parser.add_argument("--mutant", metavar="NAME", help="explore images with a planted fault")
     parser.add_argument(
-        "--resume", type=Path, metavar="DIR", help="go on with an exploration that was interrupted, as it was begun"
+        "--resume",
+        type=folder,
+        metavar="DIR",
+        help="go on with the exploration in that folder, as it was begun; --boots, --again and --least may be others",
     )
     parser.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="where run folders go (runs)")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end; progress goes to stderr")
@@ -67,8 +75,8 @@ def _perform(options: argparse.Namespace) -> int:
     if options.list:
         print_table(("update", "what it is"), ((one.name, one.says) for one in STORIES.values()))
         return ExitCode.HELD
-    someone_elses = foreign.asked_for(options)
     resumed.complete(options)
+    someone_elses = foreign.asked_for(options)
     if min(options.boots, options.again, options.least) < 0 or options.jobs < 1:
         raise UsageError("There must be at least one board at a time, and no fewer than 0 boots.", "See --help.")
     if options.resume is None and not someone_elses:
@@ -93,62 +101,89 @@ def _pool(options: argparse.Namespace) -> Iterator[Pool]:
 
 
 def _explored(options: argparse.Namespace, pool: Pool) -> int:
-    from harness.explore.again import explore_again, together
+    from harness.explore.again import explore_again
+    from harness.explore.alone import alone
     from harness.explore.archive import pack
     from harness.narrator import Narrator
 
     narrator = Narrator()
     began = time.monotonic()
-    exploration = _begun(options, narrator) if options.resume is None else _resumed(options, narrator)
-    _boot(exploration, options, pool, began)
-    report = exploration.report()
-    if options.again:
-        recoveries = explore_again(exploration, options.again, BOOTS_AGAIN, pool)
-        report = {**together(report, recoveries), "seconds": round(time.monotonic() - began, 1)}
-    pack(exploration.recording)
+    if options.resume is None:
+        folder, recording = _recorded(options, narrator)
+    else:
+        folder, recording = options.resume.resolve(), None
+    with alone(folder), _hint(folder):
+        resumed.keep(options, folder)
+        exploration = _judged(folder, recording, options, narrator)
+        exploration.began = began
+        for _ in exploration.boot(exploration.planned()[: options.boots], pool):
+            pass
+        exploration.decide()
+        exploration.explain(options.least, pool)
+        recoveries = explore_again(exploration, options.again, BOOTS_AGAIN, pool) if options.again else None
+        report = exploration.report(recoveries)
+        pack(exploration.recording)
     if options.json:
         print_json(report)
     else:
-        name = exploration.recording.about.story
-        narrator.say(f"{name}: {len(report['violations'])} violations in {report['states_judged']:,} points.")
-        explained = {one["crash_id"]: one for one in exploration.violations()}
-        booted = exploration.booted_violations()
-        booted |= {one["first"]: one["says"] for one in report.get("recoveries", ()) if "says" in one}
-        for name in report["violations"]:
-            print(name)
-            if name in explained:
-                print(f"  {explained[name]['says']}", f"  At the least: {explained[name]['least']}", sep="\n")
-                print(*(f"  {line}" for line in explained[name]["words"]), sep="\n")
-            elif name in booted:
-                print(f"  When booted: {booted[name]}")
-        if report["suspicious_left"]:
-            print(f"{report['suspicious_left']:,} suspicious points were not booted; name more --boots.")
-        print(exploration.folder)
+        _tell(exploration, report)
     if report["violations"]:
         return ExitCode.VIOLATED
     return ExitCode.INCONCLUSIVE if report["inconclusive"] or report["suspicious_left"] else ExitCode.HELD
 
 
-def _begun(options: argparse.Namespace, narrator: Narrator) -> Exploration:
-    """Record the update, and judge every point."""
+@contextlib.contextmanager
+def _hint(folder: Path) -> Iterator[None]:
+    """What is done is not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(f"What is done is kept; go on with: bootproof explore --resume {folder}")
+        raise
+
+
+def _tell(exploration: Exploration, report: Mapping[str, Any]) -> None:
+    """The outcome, for people."""
+    name, violations = exploration.recording.about.story, report["violations"]
+    booted = f"{report['classes_booted']} of {report['classes']} classes were booted"
+    exploration.say(f"{name}: {len(violations)} violations in {report['states_judged']:,} points; {booted}.")
+    explained = {one["crash_id"]: one for one in exploration.violations()}
+    says = exploration.booted_violations()
+    says |= {one["first"]: one["says"] for one in report.get("recoveries", ()) if "says" in one}
+    for name in violations:
+        print(name)
+        if name in explained:
+            print(f"  {explained[name]['says']}", f"  At the least: {explained[name]['least']}", sep="\n")
+            print(*(f"  {line}" for line in explained[name]["words"]), sep="\n")
+        elif name in says:
+            print(f"  When booted: {says[name]}")
+    if report["suspicious_left"]:
+        print(f"No boot speaks for {report['suspicious_left']:,} suspicious points; name more --boots.")
+    print(exploration.folder)
+
+
+def _recorded(options: argparse.Namespace, narrator: Narrator) -> tuple[Path, Recording]:
+    """Record the update that is asked for; returns the run folder, and the recording in it."""
     from harness.commands.run import known_mutant
-    from harness.explore.exploration import Exploration
 
     if options.mutant:
         known_mutant(options.mutant)
     seed = secrets.randbits(31) if options.seed is None else options.seed
     if options.image is not None:
-        run, recording = foreign.recorded(options, seed, narrator)
-    else:
-        run, recording = recorded(options.story, seed, options.mutant, options.runs, narrator)
-    resumed.keep(options, run)
-    return _judged(Exploration(run, recording, narrator.say), options)
+        return foreign.recorded(options, seed, narrator)
+    return recorded(options.story, seed, options.mutant, options.runs, narrator)
 
 
-def _judged(exploration: Exploration, options: argparse.Namespace) -> Exploration:
+def _judged(folder: Path, recording: Recording | None, options: argparse.Namespace, narrator: Narrator) -> Exploration:
+    """The exploration in a folder, all of its points judged: again, if more are to be booted than were chosen then."""
+    from harness.explore.archive import found
+    from harness.explore.exploration import Exploration
     from harness.explore.plan import Plan
 
-    exploration.judge(Plan(options.boots, exploration.recording.about.seed), everything=options.all_writes)
+    exploration = Exploration(folder, recording or found(folder), narrator.say)
+    if not exploration.is_planned(options.boots):
+        plan = Plan(options.boots, exploration.recording.about.seed)
+        exploration.judge(plan, everything=options.all_writes)
     return exploration
 
 
@@ -171,27 +206,3 @@ def recorded(name: str, seed: int, planted: str | None, runs: Path, narrator: Na
         recording = record(lab, wanted, run / "recording")
     run.drop_bulk()
     return run.path, recording
-
-
-def _resumed(options: argparse.Namespace, narrator: Narrator) -> Exploration:
-    """Go on where an exploration was interrupted: in judging, which is done anew, or in booting."""
-    from harness.explore.archive import found
-    from harness.explore.exploration import Exploration
-
-    path = options.resume.resolve()
-    exploration = Exploration(path, found(path), narrator.say)
-    return exploration if exploration.is_planned else _judged(exploration, options)
-
-
-def _boot(exploration: Exploration, options: argparse.Namespace, pool: Pool, began: float) -> None:
-    """Boot what was planned; the results are kept as they come."""
-    try:
-        for _ in exploration.boot(exploration.planned()[: options.boots], pool):
-            pass
-        exploration.decide()
-        exploration.explain(options.least, pool)
-    except KeyboardInterrupt:
-        complain(f"What is done is kept; go on with: bootproof explore --resume {exploration.folder}")
-        raise
-    finally:
-        exploration.seconds = time.monotonic() - began

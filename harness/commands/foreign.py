@@ -47,8 +47,8 @@ def asked_for(options: argparse.Namespace) -> bool:
             raise UsageError(f"--image needs --{name}, too.", "See 'bootproof explore --help'.")
     if options.story is not None:
         raise UsageError(f"--image explores another update than '{options.story}'.", "Leave out either.")
-    if options.mutant or options.resume:
-        raise UsageError("--image goes with neither --mutant nor --resume.", "Leave out either.")
+    if options.mutant:
+        raise UsageError("--image does not go with --mutant.", "Leave out either.")
     return True
 
 

@@ -29,49 +29,88 @@ CODES = {"held": ExitCode.HELD, "violated": ExitCode.VIOLATED}
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("replay", help="boot one crash point again, from its crash ID")
     parser.add_argument("crash_id", metavar="CRASH-ID", help="as 'bootproof explore' prints it")
-    parser.add_argument("--runs", type=folder, default=Path("runs"), metavar="DIR", help="where recordings are (runs)")
+    parser.add_argument("--runs", type=folder, metavar="DIR", help="where recordings are, and runs go (runs)")
     parser.add_argument("--mutant", metavar="NAME", help="the planted fault, if the update has to be recorded anew")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--shell", action="store_true", help="sit down at the console of that board")
-    other.add_argument("--image", type=Path, metavar="FILE", help="write the disk, raw, and boot nothing")
+    other.add_argument("--image", type=Path, metavar="FILE", help="write the disk, raw, and do not boot it")
     parser.add_argument("--json", action="store_true", help="print what became of it as one JSON object")
     parser.set_defaults(perform=_perform)
 
 
 def _perform(options: argparse.Namespace) -> int:
+    from harness.commands.run import known_mutant
     from harness.evidence import RunFolder
     from harness.explore.crashid import CrashId
     from harness.narrator import Narrator
 
+    if options.runs is not None and not options.runs.is_dir():
+        raise UsageError(f"There is no folder {options.runs}.", "Name with --runs where run folders are.")
+    options.runs = options.runs or Path("runs")
     crash_id = CrashId.parse(options.crash_id)
     if options.shell and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("'bootproof replay --shell' needs a terminal.", "Leave out --shell in scripts.")
-    narrator = Narrator()
-    recording = _found(crash_id, options.runs.resolve()) or _recorded_anew(crash_id, options, narrator)
-    point, heard = crash_id.within(recording)
-    narrator.say(f"Crash point {point}, when the server had heard '{heard.record.status or 'nothing'}'")
     if options.image:
-        _write(recording, point, options.image)
-        return ExitCode.HELD
-    run = RunFolder(options.runs, "replay", crash_id.seed)
-    if options.shell:
-        return _sit_down(recording, point, heard, run)
-    return _boot(recording, point, heard, run, options)
+        _must_be_writable(options.image)
+    if options.mutant:
+        known_mutant(options.mutant)
+    narrator = Narrator()
+    with contextlib.ExitStack() as ends:
+        recording = _found(crash_id, options.runs.resolve(), ends) or _recorded_anew(crash_id, options, narrator)
+        point, heard = crash_id.within(recording)
+        narrator.say(f"Crash point {point}, when the server had heard '{heard.record.status or 'nothing'}'")
+        if options.image:
+            _write(recording, point, options.image)
+            return ExitCode.HELD
+        run = RunFolder(options.runs, "replay", crash_id.seed)
+        if options.shell:
+            return _sit_down(recording, point, heard, run)
+        return _boot(recording, point, heard, run, options)
 
 
-def _found(crash_id: CrashId, runs: Path) -> Recording | None:
-    """The recording that the crash ID names, if it is in one of the run folders."""
+def _found(crash_id: CrashId, runs: Path, ends: contextlib.ExitStack) -> Recording | None:
+    """The recording that the crash ID names, if a run folder has it; nobody else works in that until `ends`.
+
+    Raises:
+        UsageError: all that there is of it is damaged, or somebody works there.
+    """
+    from harness.explore.alone import alone
     from harness.explore.archive import packed_name, unpack
     from harness.explore.recording import ABOUT, Recording
 
-    for packed in runs.glob(f"**/{packed_name(crash_id.recording)}"):
-        return unpack(packed)
+    wrong = None
+    for packed in sorted(runs.glob(f"**/{packed_name(crash_id.recording)}")):
+        try:
+            with contextlib.ExitStack() as mine:
+                mine.enter_context(alone(packed.parent))
+                recording = unpack(packed)
+                ends.push(mine.pop_all())
+                return recording
+        except UsageError as error:
+            wrong = wrong or error
     for about in sorted(runs.glob(f"**/recording/{ABOUT}"), reverse=True):
         with contextlib.suppress(UsageError):
             recording = Recording(about.parent)
             if recording.identity == crash_id.recording:
-                return recording
+                return recording.whole()
+    if wrong is not None:
+        raise wrong
     return None
+
+
+def _must_be_writable(file: Path) -> None:
+    """Whatever is there is written over, unless it is part of a recording.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    from harness.explore.recording import ABOUT
+
+    folder = file.resolve().parent
+    if not folder.is_dir() or (file.exists() and not file.is_file()):
+        raise UsageError(f"'{file}' is no file that can be written.", "Name a file in a folder that is there.")
+    if any((one / ABOUT).exists() for one in (folder, *folder.parents)):
+        raise UsageError(f"'{file}' lies within a recording.", "Name another file.")
 
 
 def _recorded_anew(crash_id: CrashId, options: argparse.Namespace, narrator: Narrator) -> Recording:
@@ -81,7 +120,6 @@ def _recorded_anew(crash_id: CrashId, options: argparse.Namespace, narrator: Nar
         UsageError: it is made of others.
     """
     from harness.commands.explore import recorded
-    from harness.commands.run import known_mutant
     from harness.explore.given import STORY
 
     missing = f"Recording {crash_id.recording} {{}} is not below {options.runs}."
@@ -91,8 +129,6 @@ def _recorded_anew(crash_id: CrashId, options: argparse.Namespace, narrator: Nar
     if crash_id.story == STORY:
         said = missing.format("of somebody else's update")
         raise UsageError(said, "Name with --runs where it is, or record it with 'bootproof explore --image'.")
-    if options.mutant:
-        known_mutant(options.mutant)
     narrator.say(f"Recording {crash_id.recording} is not below {options.runs}; the same update is recorded anew.")
     _, recording = recorded(crash_id.story, crash_id.seed, options.mutant, options.runs, narrator)
     if crash_id.inputs not in ("", recording.inputs):
@@ -107,11 +143,15 @@ def _write(recording: Recording, point: CrashPoint, file: Path) -> None:
     from harness.storage import DiskView, crash_extents
 
     layout = recording.about.layout
+    view = DiskView(recording.media.base, crash_extents(recording.log, point, layout))
+    beside = file.with_name(f"{file.name}.part")
     try:
-        view = DiskView(recording.media.base, crash_extents(recording.log, point, layout))
-        view.write_to(file, 0, layout.size)
+        view.write_to(beside, 0, layout.size)
+        beside.replace(file)
     except OSError as error:
         raise HostProblem(f"{file} cannot be written: {error.strerror}.", "Name another file.") from error
+    finally:
+        beside.unlink(missing_ok=True)
     for window in layout.windows:
         complain(f"{window.name}: {window.size} bytes from byte {window.start}")
 

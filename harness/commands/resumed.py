@@ -12,7 +12,7 @@ from harness.errors import UsageError
 
 OPTIONS: Final = "options.json"
 DEFAULTS: Final = {"boots": 60, "again": 0, "least": 8, "all_writes": False}
-RECORDED: Final = ("story", "seed", "mutant", "all_writes")  # decided for good when it was begun
+RECORDED: Final = ("story", "seed", "mutant", "all_writes", "image")  # decided for good when it was begun
 
 
 def keep(options: argparse.Namespace, folder: Path) -> None:
@@ -44,7 +44,8 @@ def _kept(path: Path) -> dict[str, Any]:
         return {name: type(usual)(found.get(name, usual)) for name, usual in DEFAULTS.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"{path} is damaged: {error}.", "Remove it; then name --boots and --again once more."
+            f"{path} is damaged: {error}.",
+            "Restore it, or remove it: then --boots, --again and --least are what they usually are.",
         ) from error
 
 

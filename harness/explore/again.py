@@ -4,28 +4,25 @@ recorded as the update was, and explored in the same way; what it finds has cras
 
 from __future__ import annotations
 
-import contextlib
 import random
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import UsageError
-from harness.explore.archive import UNPACKED, found, pack
+from harness.explore.alone import alone
+from harness.explore.archive import UNPACKED, found, pack, packed_name
 from harness.explore.chosen import CLASS, Chosen
 from harness.explore.exploration import WORKERS, Exploration
+from harness.explore.figures import ADDED
 from harness.explore.plan import Plan
 from harness.explore.pool import Pool
+from harness.explore.recording import ABOUT
 from harness.explore.revive import Booted, Task
 from harness.judge import Outcome
 
 FOLDER: Final = "recovery-{}"
-ADDED: Final = (
-    "states_total", "states_judged", "states_decided", "states_booted", "suspicious", "suspicious_left", "classes",
-    "classes_booted", "inconclusive", "as_forecast",
-)  # fmt: skip
 
 
 def explore_again(exploration: Exploration, points: int, boots: int, pool: Pool) -> list[dict[str, Any]]:
@@ -41,22 +38,16 @@ def explore_again(exploration: Exploration, points: int, boots: int, pool: Pool)
         reports.append(_failed(chosen, result))
     for chosen, folder in folders:
         exploration.say(f"The recovery from {chosen.crash_id}")
-        recovery = Exploration(folder, found(folder), exploration.say)
-        if not recovery.is_planned:
-            recovery.judge(Plan(boots, exploration.recording.about.seed))
-        for _ in recovery.boot(recovery.planned()[:boots], pool):
-            pass
-        recovery.decide()
-        reports.append({"first": chosen.crash_id, **recovery.report()})
-        pack(recovery.recording)
+        with alone(folder):
+            recovery = Exploration(folder, found(folder), exploration.say)
+            if not recovery.is_planned(boots):
+                recovery.judge(Plan(boots, exploration.recording.about.seed))
+            for _ in recovery.boot(recovery.planned()[:boots], pool):
+                pass
+            recovery.decide()
+            reports.append({"first": chosen.crash_id, "folder": folder.name, **recovery.report()})
+            pack(recovery.recording)
     return reports
-
-
-def together(report: dict[str, Any], recoveries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One report for both orders; those of the recoveries are in it."""
-    added = {name: report[name] + sum(one[name] for one in recoveries) for name in ADDED}
-    violations = sorted({*report["violations"], *(name for one in recoveries for name in one["violations"])})
-    return {**report, **added, "violations": violations, "recoveries": list(recoveries)}
 
 
 def _failed(chosen: Chosen, result: Booted) -> dict[str, Any]:
@@ -95,7 +86,14 @@ def _recorded(
 
 
 def _is_there(folder: Path, one: Chosen) -> bool:
-    """Whether the recovery from that cut has been recorded already, to its end."""
-    with contextlib.suppress(UsageError):
-        return found(folder).about.first == one.crash_id
-    return False
+    """Whether the recovery from that cut has been recorded already, to its end.
+
+    Raises:
+        UsageError: what is there is damaged, or of another cut.
+    """
+    if not any(folder.glob(packed_name("*"))) and not (folder / UNPACKED / ABOUT).exists():
+        return False  # at the most it was interrupted before anything was found out
+    first = found(folder).about.first
+    if first != one.crash_id:
+        raise UsageError(f"{folder} is the recovery from {first}, not from {one.crash_id}.", "Move it elsewhere.")
+    return True

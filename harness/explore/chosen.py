@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from harness.explore.crashid import CrashId
@@ -29,6 +28,7 @@ class Chosen:
         why: class, suspicious or sample.
         starts, ends: the forecast.
         violates: the rules that do not hold at the moment itself.
+        differs: what else makes its class, where the words are the same.
         whole: whether the data partition is, so that what a mount finds says all of it.
         points: how many points its class has.
     """
@@ -40,6 +40,7 @@ class Chosen:
     starts: str | None
     ends: str | None
     violates: tuple[str, ...]
+    differs: str
     whole: bool
     points: int
 
@@ -54,8 +55,8 @@ class Chosen:
         return bool(result["outcome"] == Outcome.HELD.value and seen == (self.starts, self.ends))
 
 
-def choose(plan: Plan, recording: Recording, runs: Path) -> list[Chosen]:
-    """One of each class, the suspicious ones, and a sample; the folders of their boots go into `runs`."""
+def choose(plan: Plan, recording: Recording) -> list[Chosen]:
+    """One of each class, some suspicious ones, and a sample; where recording and boots are is said later."""
     found: dict[str, Chosen] = {}
     for why, points in (
         (CLASS, plan.representatives()),
@@ -63,21 +64,19 @@ def choose(plan: Plan, recording: Recording, runs: Path) -> list[Chosen]:
         ("sample", plan.sample()),
     ):
         for judged in points:
-            one = _chosen(
-                why, judged, recording, runs, number=len(found) + 1, points=plan.classes[kind_of(judged)].points
-            )
+            one = _chosen(why, judged, recording, number=len(found) + 1, points=plan.classes[kind_of(judged)].points)
             found.setdefault(one.crash_id, one)
     return list(found.values())
 
 
-def _chosen(why: str, judged: Judged, recording: Recording, runs: Path, *, number: int, points: int) -> Chosen:
+def _chosen(why: str, judged: Judged, recording: Recording, *, number: int, points: int) -> Chosen:
     about = recording.about
     task = Task(
         number=number,
-        recording=str(recording.folder),
+        recording="",
         point=str(judged.point),
         heard=about.heard.index(judged.heard),
-        runs=str(runs),
+        runs="",
         follows=why == CLASS,
     )
     expected = forecast(judged.state, about)
@@ -85,7 +84,8 @@ def _chosen(why: str, judged: Judged, recording: Recording, runs: Path, *, numbe
         crash_id=str(CrashId.of(recording, judged.point, judged.heard)),
         task=task,
         why=why,
-        says=in_words(judged.state),
+        says=in_words(judged.state, by_hand=about.by_hand),
+        differs=_differs(judged.state),
         starts=expected.starts,
         ends=expected.ends,
         violates=violates(judged),
@@ -94,8 +94,8 @@ def _chosen(why: str, judged: Judged, recording: Recording, runs: Path, *, numbe
     )
 
 
-def in_words(state: DeviceState) -> str:
-    """What a device in this state would find."""
+def in_words(state: DeviceState, *, by_hand: bool = False) -> str:
+    """What a device in this state would find; by hand there is no server."""
     slot = f"slot {state.boot.slot.upper()}" if state.boot.slot else "no slot"
     trial = " on trial" if state.boot.trial else ""
     images = ", ".join(f"{name} {image or 'in part'}" for name, image in zip("AB", state.slots, strict=True))
@@ -108,5 +108,14 @@ def in_words(state: DeviceState) -> str:
     starts = f"starts {slot}{trial} ({images}){application}"
     if state.files:
         return f"{starts}, has the files {state.files[:SHORT]} on the data partition"
-    heard = f"the server heard {state.told or 'nothing'}"
-    return f"{starts}, goes on with {update}, {heard}"
+    heard = "" if by_hand else f", the server heard {state.told or 'nothing'}"
+    return f"{starts}, goes on with {update}{heard}"
+
+
+def _differs(state: DeviceState) -> str:
+    """The copies of the environment, and of what is long the beginning of a digest."""
+    copies = f"environment {' and '.join(state.copies)}"
+    if state.store is None:
+        return copies
+    places = "" if all(state.store.whole) else ", one record of two whole" if any(state.store.whole) else ", no record"
+    return f"{copies}{places}, record {state.store.rest[:SHORT]}, files {state.remains[:SHORT]}"

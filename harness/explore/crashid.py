@@ -18,14 +18,14 @@ from typing import Final
 
 from harness.errors import UsageError
 from harness.explore.recording import Heard, Recording
-from harness.storage import CrashPoint
+from harness.storage import CrashPoint, crash_extents
 
 BEGIN: Final = "begin"
 AGAIN: Final = "-again"  # behind the story: of the recovery from another cut
 HEARD: Final = ",heard"
 TEXT: Final = re.compile(
-    r"(?P<story>[a-z][a-z-]*)-(?P<seed>\d+)-(?P<recording>[0-9a-f]{6})(?P<inputs>[0-9a-f]{3})?"
-    r"@(?P<mark>[^#+,\s]+)(?:#(?P<number>\d+))?\+(?P<point>[^\s]+?)(?P<heard>,heard)?"
+    r"(?P<story>[a-z][a-z-]*)-(?P<seed>[0-9]{1,20})-(?P<recording>[0-9a-f]{6})(?P<inputs>[0-9a-f]{3})?"
+    r"@(?P<mark>[^#+,\s]+)(?:#(?P<number>[1-9][0-9]{0,8}))?\+(?P<point>[^\s]+?)(?P<heard>,heard)?"
 )
 
 
@@ -59,8 +59,9 @@ class CrashId:
                 place, mark, number = position, one.name, seen[one.name]
         relative = replace(_mirrored(point), position=point.position - place)
         under_way = heard.position > point.position
-        story = about.story + AGAIN * bool(about.first)
-        return cls(story, about.seed, recording.identity, mark, number, relative, under_way, recording.inputs)
+        return cls(
+            _story(recording), about.seed, recording.identity, mark, number, relative, under_way, recording.inputs
+        )
 
     @classmethod
     def parse(cls, text: str) -> CrashId:
@@ -75,7 +76,7 @@ class CrashId:
                 raise ValueError
             point = CrashPoint.parse(match["point"])
         except ValueError:
-            said = f"'{text}' is no crash ID such as 'managed-7-9e24510c4@install.flip+37,lost=1-3,torn=512'."
+            said = f"{text!r} is no crash ID such as 'managed-7-9e24510c4@install.flip+37,lost=1-3,torn=512'."
             raise UsageError(said, "Copy it whole from a report.") from None
         number = int(match["number"] or 1)
         return cls(
@@ -98,23 +99,36 @@ class CrashId:
         """The point, and what the server had heard.
 
         Raises:
-            UsageError: the recording has no such place.
+            UsageError: the recording has no such place or point, or is of another update.
         """
+        if (self.story, self.seed) != (_story(recording), recording.about.seed):
+            said = f"Recording {recording.identity} is of '{_story(recording)}' with seed {recording.about.seed}."
+            raise UsageError(said, f"Copy the crash ID once more: {self} is none of it.")
         position = self._place(recording) + self.point.position
         if position > recording.about.ended:
             raise UsageError(f"The recording ends before {self}.", "It belongs to another one.")
         point = _mirrored(replace(self.point, position=position))
+        try:
+            crash_extents(recording.log, point, recording.about.layout)
+        except ValueError as error:
+            raise UsageError(f"{self} is no point of its recording: {error}", "Copy it once more.") from error
         possible = recording.heard_at(position)
+        if self.heard and len(possible) == 1:
+            raise UsageError(f"No report was on its way at {self}.", "Leave out ',heard', or copy it once more.")
         return point, possible[-1 if self.heard else 0]
 
     def _place(self, recording: Recording) -> int:
-        if self.mark == BEGIN:
+        if self.mark == BEGIN and self.number == 1:
             return recording.about.began
         named = [at for at, one in recording.marks if one.name == self.mark and at > recording.about.began]
         if len(named) < self.number:
             said = f"The recording names the step '{self.mark}' {len(named)} times, not {self.number}."
             raise UsageError(said, "The crash ID belongs to another one.")
         return named[self.number - 1]
+
+
+def _story(recording: Recording) -> str:
+    return recording.about.story + AGAIN * bool(recording.about.first)
 
 
 def _mirrored(point: CrashPoint) -> CrashPoint:

@@ -5,6 +5,8 @@ The folder holds all of it, so that it can be gone on with, replayed and sent to
 
 recording/       see harness.explore.recording; in the end one file, recording-*.tar.zst (harness.explore.archive)
 boots/           a run folder for each boot
+recovery-N/      the same again for the recovery from one of the points (harness.explore.again)
+options.json     what was asked for
 plan.json        what is to be booted, and why
 boots.jsonl      what became of each, as it came
 decided.json     how many points each boot decides
@@ -16,37 +18,38 @@ report.html
 
 from __future__ import annotations
 
-import json
 import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from harness.errors import UsageError
-from harness.explore.chosen import CLASS, Chosen, choose, in_words
+from harness.explore.chosen import Chosen, choose
 from harness.explore.coverage import Coverage, Witness
 from harness.explore.explained import explain, explain_boot
+from harness.explore.figures import counted, figures, together
 from harness.explore.forecast import forecast
-from harness.explore.page import page
+from harness.explore.notes import Notes
+from harness.explore.page import page, title_of
 from harness.explore.picture import draw
 from harness.explore.plan import Plan, violates
 from harness.explore.pool import Pool
 from harness.explore.recording import Heard, Recording
 from harness.explore.revive import TOUCHED, Booted, Task
 from harness.explore.space import Space
-from harness.explore.static import DeviceState, Judged, StaticJudge
+from harness.explore.static import Judged, StaticJudge
 from harness.explore.touched import Touched
 from harness.judge import Outcome
 from harness.storage import CrashPoint
 
 VERSION: Final = 2  # of the files below
 TELL_SECONDS: Final = 20.0  # between words on how far it is
+KEPT: Final = frozenset({"crash_id", *(one.name for one in fields(Booted))})
 PLAN, BOOTS, DECIDED, EXPLAINED = "plan.json", "boots.jsonl", "decided.json", "least.json"
-REPORT, PAGE, PICTURE, WORKERS = "report.json", "report.html", "update.svg", "workers.log"
-T = TypeVar("T")
+REPORT, PAGE, PICTURE, WORKERS, RUNS = "report.json", "report.html", "update.svg", "workers.log", "boots"
 
 
 class Exploration:
@@ -54,7 +57,10 @@ class Exploration:
 
     def __init__(self, folder: Path, recording: Recording, say: Callable[[str], None]) -> None:
         self.folder, self.recording, self.say = folder, recording, say
-        self.seconds = 0.0
+        self.began = time.monotonic()
+        self._notes = Notes(folder)
+        before: dict[str, Any] = self._notes.read(REPORT, {})
+        self._earlier = before.get("seconds", 0.0) - sum(one["seconds"] for one in before.get("recoveries", ()))
 
     def judge(self, plan: Plan, *, everything: bool = False) -> list[Chosen]:
         """Judge all points of the space, and choose those that are booted; both are kept."""
@@ -62,7 +68,7 @@ class Exploration:
         space = Space(self.recording, everything=everything, seed=plan.seed)
         count = space.count()
         examined = f"{count.examined_positions} of {count.positions} positions are examined"
-        self.say(f"There are {count.total:,} crash points; {examined}.")
+        self.say(f"There are {counted(count.total)} crash points; {examined}.")
         judge = StaticJudge(self.recording)
         outcomes: dict[int, set[str]] = {}
         told = began
@@ -76,26 +82,34 @@ class Exploration:
         seconds = time.monotonic() - began
         pace = f"{plan.judged:,} points judged in {seconds:.0f} s ({plan.judged / seconds:.0f} a second)"
         self.say(f"{pace}: {len(plan.classes)} classes, {len(plan.suspicious)} points are suspicious.")
-        chosen = choose(plan, self.recording, self.folder / "boots")
+        chosen = choose(plan, self.recording)
         self._draw({position: _together(found) for position, found in outcomes.items()}, plan)
         violations = explain(self.recording, [one for one in plan.representatives() if violates(one)])
-        self._keep(PLAN, {
-            "version": VERSION, "everything": everything, "states_total": count.total, "states_judged": plan.judged,
-            "contents": judge.contents, "seconds": round(seconds, 2), "violations": violations,
-            "chosen": [asdict(one) for one in chosen],
-            "classes": [{"points": one.points, **_described(state)} for (state, _), one in plan.classes.items()],
+        self._notes.keep(PLAN, {
+            "version": VERSION, "recording": self.recording.identity, "boots": plan.boots, "everything": everything,
+            "states_total": count.total, "states_judged": plan.judged, "contents": judge.contents,
+            "seconds": round(seconds, 2), "violations": violations, "chosen": [asdict(one) for one in chosen],
+            "classes": [{"points": one.points, **asdict(state)} for (state, _), one in plan.classes.items()],
             "suspicious": [self._named(one.point, one.heard) for one in plan.suspicious if not violates(one)],
         })  # fmt: skip
-        return chosen
+        return self.planned()
 
-    @property
-    def is_planned(self) -> bool:
-        """Whether all points have been judged."""
-        return (self.folder / PLAN).exists()
+    def is_planned(self, boots: int) -> bool:
+        """Whether all points have been judged, and so many chosen as to boot that many, if there are."""
+        return (self.folder / PLAN).exists() and self._plan()["boots"] >= boots
 
     def planned(self) -> list[Chosen]:
-        """What was chosen, as it was kept."""
-        return [Chosen.of(one) for one in self._plan()["chosen"]]
+        """What was chosen, as it was kept; the folder may have been moved since.
+
+        Raises:
+            UsageError: what was kept is damaged, or belongs to another recording.
+        """
+        recording, runs = str(self.recording.folder), str(self.folder / RUNS)
+        try:
+            chosen = [Chosen.of(one) for one in self._plan()["chosen"]]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise self._notes.damaged(PLAN, repr(error)) from error
+        return [replace(one, task=replace(one.task, recording=recording, runs=runs)) for one in chosen]
 
     def boot(self, chosen: Sequence[Chosen], pool: Pool) -> Iterator[tuple[Chosen, Booted]]:
         """Boot those that have not been booted yet, in this pool; each result is kept before it is given."""
@@ -104,13 +118,13 @@ class Exploration:
         by_task = {one.task: one for one in left}
         results = pool([one.task for one in left], self.folder / WORKERS)
         began = time.monotonic()
-        with (self.folder / BOOTS).open("a", buffering=1) as kept:
-            for number, (task, result) in enumerate(results, 1):
-                one = by_task[task]
-                kept.write(json.dumps({"crash_id": one.crash_id, **result.as_dict()}) + "\n")
-                rest = (time.monotonic() - began) / number * (len(left) - number)
-                self.say(f"{number} of {len(left)} booted, {rest:.0f} s left: {result.outcome}, {one.says}")
-                yield one, result
+        for number, (task, result) in enumerate(results, 1):
+            one = by_task[task]
+            kept = replace(result, folder=Path(result.folder).name)
+            self._notes.add(BOOTS, {"crash_id": one.crash_id, **kept.as_dict()})
+            rest = (time.monotonic() - began) / number * (len(left) - number)
+            self.say(f"{number} of {len(left)} booted, {rest:.0f} s left: {result.outcome}, {one.says}")
+            yield one, result
 
     def decide(self) -> None:
         """Count the points that the boots so far decide: those that no recovery could tell from a booted one; and the
@@ -126,15 +140,18 @@ class Exploration:
         for point, heard, witness in Coverage(self.recording, witnesses).decided(space):
             counts[witness.name] += 1
             waiting.discard(self._named(point, heard))
-        self._keep(DECIDED, {"points": counts, "suspicious_left": len(waiting)})
+        self._notes.keep(DECIDED, {"points": counts, "suspicious_left": len(waiting)})
         self.say(f"{len(witnesses)} boots decide {counts.total():,} points.")
 
     def _witness(self, one: Chosen, result: dict[str, Any] | None) -> Witness | None:
-        """What the boot of a chosen point bears witness of; None if it did not hold, or was none."""
+        """What the boot of a chosen point bears witness of; None if it did not hold, or what it left is gone."""
         if result is None or result["outcome"] != Outcome.HELD.value:
             return None
         about, layout = self.recording.about, self.recording.about.layout
-        touched = Touched.unpacked(Path(result["folder"], TOUCHED).read_bytes())
+        left = self.folder / RUNS / result["folder"] / TOUCHED
+        if not left.exists():
+            return None
+        touched = Touched.unpacked(left.read_bytes())
         free = [layout.partition(f"rootfs-{result['unused']}")] if result["unused"] else []
         windows = tuple(touched.matters(layout, free))
         return Witness(one.crash_id, CrashPoint.parse(one.task.point), about.heard[one.task.heard], windows, one.whole)
@@ -158,44 +175,34 @@ class Exploration:
                 return again.outcome == Outcome.VIOLATED.value
 
             found = explain_boot(self.recording, one, result["says"], breaks, boots)
-            self._keep(EXPLAINED, [*self._read(EXPLAINED, []), found])
+            self._notes.keep(EXPLAINED, [*self._explained(), found])
 
     def violations(self) -> list[dict[str, Any]]:
         """What is violated, with the least that still is: one point of each class, and what only boots have shown."""
-        return [*self._plan()["violations"], *self._read(EXPLAINED, [])]
+        return [*self._plan()["violations"], *self._explained()]
+
+    def _explained(self) -> list[dict[str, Any]]:
+        nothing: list[dict[str, Any]] = []
+        return self._notes.read(EXPLAINED, nothing)
 
     def booted_violations(self) -> dict[str, str]:
         """What was violated when it was booted, by crash ID."""
         results = self._booted().items()
         return {name: one["says"] for name, one in results if one["outcome"] == Outcome.VIOLATED.value}
 
-    def report(self) -> dict[str, Any]:
-        """What came of it, so far; kept, too."""
+    def report(self, recoveries: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """What came of it, so far, and of the recoveries that were explored; kept, too, and as a page."""
         plan, results, chosen = self._plan(), self._booted(), self.planned()
-        at_once = [one.crash_id for one in chosen if one.violates]
-        later = self.booted_violations()
-        unclear = [name for name, one in results.items() if one["outcome"] == Outcome.INCONCLUSIVE.value]
-        right = sum(one.is_forecast(results[one.crash_id]) for one in chosen if one.crash_id in results)
-        nothing: dict[str, Any] = {"points": {}, "suspicious_left": len(plan["suspicious"])}
-        decided = self._read(DECIDED, nothing)
-        booted = results.keys() - {name for name in unclear if not results[name]["folder"]}  # these could not be
-        report = {
-            "states_total": plan["states_total"],
-            "states_judged": plan["states_judged"],
-            "states_booted": len(booted),
-            "states_decided": sum(decided["points"].values()),
-            "suspicious": len(plan["suspicious"]),
-            "suspicious_left": decided["suspicious_left"],
-            "classes": len(plan["classes"]),
-            "classes_booted": sum(one.why == CLASS and one.crash_id in booted for one in chosen),
-            "violations": sorted({*at_once, *later}),
-            "inconclusive": len(unclear),
-            "as_forecast": right,
-            "seconds": round(self.seconds, 1),
-        }
-        self._keep(REPORT, report)
-        picture = (self.folder / PICTURE).read_text()
-        (self.folder / PAGE).write_text(page(self._title, report, self.violations(), chosen, results, picture))
+        nothing: dict[str, Any] = {}
+        decided = self._notes.read(DECIDED, nothing)
+        report = figures(plan, chosen, results, decided, self._earlier + time.monotonic() - self.began)
+        if recoveries is not None:
+            report = together(report, recoveries)
+        self._notes.keep(REPORT, report)
+        picture = self.folder / PICTURE
+        drawn = picture.read_text() if picture.exists() else ""
+        about = self.recording.about
+        self._notes.keep_text(PAGE, page(about, report, self.violations(), chosen, results, drawn))
         return report
 
     def _outcome(self, judged: Judged) -> str:
@@ -205,39 +212,28 @@ class Exploration:
         return forecast(judged.state, self.recording.about).ends or "old"
 
     def _draw(self, outcomes: dict[int, str], plan: Plan) -> None:
-        title = f"{self._title}: {plan.judged:,} crash points, {len(plan.classes)} classes"
-        (self.folder / PICTURE).write_text(draw(self.recording, outcomes, title))
-
-    @property
-    def _title(self) -> str:
-        about = self.recording.about
-        planted = f", with the planted fault {about.planted}" if about.planted else ""
-        return f"{about.story}, seed {about.seed}{planted}"
+        title = f"{title_of(self.recording.about)}: {plan.judged:,} crash points, {len(plan.classes)} classes"
+        self._notes.keep_text(PICTURE, draw(self.recording, outcomes, title))
 
     def _plan(self) -> dict[str, Any]:
-        path = self.folder / PLAN
-        plan: dict[str, Any] = json.loads(path.read_text())
+        nothing: dict[str, Any] = {}
+        plan = self._notes.read(PLAN, nothing)
+        said, step = "", f"Move it and {EXPLAINED} away: it is judged anew; what was booted stays."
         if plan.get("version") != VERSION:
-            said = f"{path} is not of version {VERSION}: its points were judged by other rules."
-            raise UsageError(said, f"Move it, {BOOTS} and {DECIDED} away, and they are judged anew.")
+            said = f"{self.folder / PLAN} is not of version {VERSION}: its points were judged by other rules."
+        elif plan.get("recording") != self.recording.identity:
+            said = f"{self.folder / PLAN} is of recording {plan.get('recording')}, not of {self.recording.identity}."
+        if said:
+            raise UsageError(said, step)
         return plan
 
     def _booted(self) -> dict[str, dict[str, Any]]:
         """The results so far, by crash ID."""
-        path = self.folder / BOOTS
-        lines = path.read_text().splitlines() if path.exists() else []
-        return {one["crash_id"]: one for one in map(json.loads, lines)}
-
-    def _read(self, name: str, otherwise: T) -> T:
-        path = self.folder / name
-        found: T = json.loads(path.read_text()) if path.exists() else otherwise
-        return found
-
-    def _keep(self, name: str, document: Any) -> None:
-        """Whole or not at all, in case somebody interrupts."""
-        beside = self.folder / f"{name}.new"
-        beside.write_text(json.dumps(document, indent=1) + "\n")
-        beside.replace(self.folder / name)
+        lines = self._notes.lines(BOOTS)
+        for missing in (KEPT - one.keys() for one in lines):
+            if missing:
+                raise self._notes.damaged(BOOTS, f"a line has no {', '.join(sorted(missing))}")
+        return {one["crash_id"]: one for one in lines}
 
 
 def _together(outcomes: set[str]) -> str:
@@ -250,7 +246,3 @@ def _together(outcomes: set[str]) -> str:
 def _name(point: str, heard: int) -> str:
     """Of a point with what the server had heard, within a recording."""
     return f"{point} {heard}"
-
-
-def _described(state: DeviceState) -> dict[str, Any]:
-    return {"says": in_words(state), **asdict(state)}

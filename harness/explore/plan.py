@@ -48,6 +48,8 @@ class Plan:
     _sample: list[Judged] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # Of its own, so that it is the same one for each class however many are booted.
+        self._for_classes = random.Random(self.seed)
         self._chance = random.Random(self.seed)
 
     def add(self, judged: Judged) -> None:
@@ -57,7 +59,7 @@ class Plan:
             self.suspicious.append(judged)
         known = self.classes.setdefault(kind_of(judged), Class(judged, 0))
         known.points += 1
-        if self._chance.random() * known.points < 1:  # each is about as likely as any other
+        if self._for_classes.random() * known.points < 1:  # each is about as likely as any other
             known.chosen = judged
         if len(self._sample) < self.boots:
             self._sample.append(judged)

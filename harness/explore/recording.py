@@ -113,16 +113,42 @@ class Recording:
         (folder / ABOUT).write_text(json.dumps(document, indent=1) + "\n")
         return cls(folder)
 
+    def whole(self) -> Recording:
+        """This one, if all that belongs to it is there.
+
+        Raises:
+            UsageError: something is missing, or of another size than it must have.
+        """
+        about = self.about
+        names = [UBOOT, *(one.folder for one in about.heard if one.folder), *([] if about.commands else [KEY])]
+        missing = [name for name in (MEDIA, *names) if not (self.folder / name).exists()]
+        if missing:
+            raise self._damaged(f"{missing[0]} is missing")
+        size = (self.folder / MEDIA).stat().st_size
+        if size != about.layout.size:
+            raise self._damaged(f"{MEDIA} has {size} bytes instead of {about.layout.size}")
+        if not 0 <= about.began <= about.ended <= len(self.operations):
+            raise self._damaged(f"{LOG} has {len(self.operations)} operations, and the update ends at {about.ended}")
+        return self
+
     @cached_property
     def log(self) -> WriteLog:
         """All of the log.
 
         Raises:
-            LogError: it is damaged.
+            UsageError: it is damaged, or not there.
         """
-        log = WriteLog(self.folder / LOG)
-        log.finish()
+        try:
+            log = WriteLog(self.folder / LOG)
+            log.finish()
+        except (LogError, OSError) as error:
+            raise self._damaged(str(error)) from error
         return log
+
+    def _damaged(self, how: str) -> UsageError:
+        return UsageError(
+            f"The recording {self.folder} is damaged: {how}.", "Have its packed file sent, or record anew."
+        )
 
     @property
     def operations(self) -> list[Operation]:
@@ -170,16 +196,18 @@ class Recording:
 def _read(path: Path) -> About:
     try:
         raw = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{path.parent} holds no recording: {error}.", "Name a run folder of 'bootproof explore'."
-        ) from error
-    if raw.pop("format", None) != FORMAT or raw.pop("version", None) != VERSION:
+    except OSError as error:
+        said = f"{path.parent} holds no recording: {error.strerror}."
+        raise UsageError(said, "Name a run folder of 'bootproof explore'.") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}.", "Have the recording sent again, or record it anew.") from error
+    if not isinstance(raw, dict) or raw.pop("format", None) != FORMAT or raw.pop("version", None) != VERSION:
         raise UsageError(f"{path} is not a recording of version {VERSION}.", "Record it anew.")
     try:
         return _about(raw)
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"{path} is damaged: {error!r}.", "Record it anew.") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        said = f"{path} is damaged: {error!r}."
+        raise UsageError(said, "Have the recording sent again, or record it anew.") from error
 
 
 def _about(raw: dict[str, Any]) -> About:
@@ -188,13 +216,13 @@ def _about(raw: dict[str, Any]) -> About:
     raw["replaced"] = Replaced(**raw["replaced"]) if raw["replaced"] else None
     raw["commands"] = Commands(**raw["commands"]) if raw.get("commands") else None
     raw["heard"] = tuple(_heard(one) for one in raw["heard"])
-    return About(**raw)
+    about = About(**raw)
+    if not isinstance(about.began, int) or not isinstance(about.ended, int) or not about.heard:
+        raise TypeError("positions are numbers, and something is known of the server")
+    return about
 
 
 def _heard(raw: dict[str, Any]) -> Heard:
     record = dict(raw["record"])
     record["history"] = tuple(record["history"])
     return Heard(raw["asked"], raw["position"], ServerRecord(**record), raw["folder"])
-
-
-__all__ = ["About", "Heard", "LogError", "Recording"]

@@ -14,6 +14,7 @@ from typing import Final, Literal
 TEXT: Final = re.compile(
     r"([0-9]+)(?:,lost=([0-9]+(?:[-+][0-9]+)*))?(?:,torn=(?:([0-9]+):)?([0-9]+))?(?:,tail=(zeros|ones))?"
 )
+MOST_LOST: Final = 1 << 20  # writes in a row
 Tail = Literal["zeros", "ones"]
 TAILS: Final[dict[str | None, Tail]] = {"zeros": "zeros", "ones": "ones"}
 
@@ -78,9 +79,15 @@ def _ranges(indices: Collection[int]) -> str:
 
 
 def _indices(text: str | None) -> frozenset[int]:
-    """What `_ranges` made into text; anything for other text, as long as it is numbers, `-` and `+`."""
+    """What `_ranges` made into text; anything for other text, as long as it is numbers, `-` and `+`.
+
+    Raises:
+        ValueError: they are more than any log has.
+    """
     indices: set[int] = set()
     for part in text.split("+") if text else ():
-        first, *last = part.split("-")
-        indices.update(range(int(first), int((last or [first])[0]) + 1))
+        first, *last = (int(number) for number in part.split("-"))
+        if (last or [first])[0] - first > MOST_LOST:
+            raise ValueError(f"'{part}' is too many.")
+        indices.update(range(first, (last or [first])[0] + 1))
     return frozenset(indices)

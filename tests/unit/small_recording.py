@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from harness.explore.recording import LOG, MEDIA, UBOOT, About, Heard, Recording
+from harness.explore.recording import KEY, LOG, MEDIA, UBOOT, About, Heard, Recording
 from harness.judge import KnownImage, ServerRecord, encode_copy, parse_text
 from harness.lab.device import keepsakes
 from harness.storage import DiskView, ExtentMap
@@ -67,6 +67,9 @@ def kept(folder: Path, entries: Callable[[Path], Iterable[bytes]]) -> Recording:
             out.seek(place)
             out.write(content)
     write_log(folder / LOG, *entries(media))
+    (folder / KEY).write_text("a key")
+    for heard in _about().heard:
+        (folder / heard.folder).mkdir()
     with Recording.save(folder, _about()).log as log:
         ended = len(log.operations)
     return Recording.save(folder, _about(ended))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`bootproof explore` and `bootproof replay`, called rightly and wrongly, without a board."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,18 +30,22 @@ def test_the_updates_are_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["explore", "--jobs", "0"], "There must be at least one board at a time"),
         (["explore", "--boots", "-1"], "There must be at least one board at a time"),
         (["explore", "--mutant", "none"], "There is no mutant 'none'."),
-        (["explore", "--resume", "nowhere"], "holds no recording"),
+        (["explore", "--resume", "nowhere"], "There is no folder"),
+        (["explore", "--resume", ""], "it must be the name of a folder"),
         (["explore", "rollback", "--resume", "nowhere"], "so 'rollback' cannot be chosen any more."),
         (["explore", "--all-writes", "--resume", "nowhere"], "so --all-writes cannot be chosen any more."),
         (["explore", "--run", "install"], "--run belongs to --image, which is missing."),
         (["explore", "--image", "board.img", "--run", "install"], "--image needs --old, too."),
-        ([*FOREIGN, "--mutant", "two-step-flip"], "--image goes with neither --mutant nor --resume."),
-        ([*FOREIGN, "--resume", "nowhere"], "--image goes with neither --mutant nor --resume."),
+        ([*FOREIGN, "--mutant", "two-step-flip"], "--image does not go with --mutant."),
+        ([*FOREIGN, "--resume", "nowhere"], "so --image cannot be chosen any more."),
         (["explore", "rollback", *FOREIGN[1:]], "--image explores another update than 'rollback'."),
         ([*FOREIGN, "--boots", "-1"], "There must be at least one board at a time"),
         (FOREIGN, "nowhere.img cannot be read: No such file or directory."),
         (["replay", "foreign-1-000000@begin+0"], "of somebody else's update is not below"),
         (["replay", "managed-again-1-000000@begin+0"], "Recording 000000 of a recovery is not below"),
+        (["replay", "managed-1-000000@a#0+1"], "is no crash ID such as"),
+        (["replay", "managed-1-000000@a+1,lost=1-999999999"], "is no crash ID such as"),
+        (["replay", f"managed-{'9' * 5000}-000000@a+1"], "is no crash ID such as"),
         (["replay", "nonsense"], "'nonsense' is no crash ID such as"),
         (["replay", "managed-1-000000@begin+0", "--shell"], "needs a terminal"),
         (["replay", "managed-1-000000@begin+0", "--mutant", "none"], "There is no mutant 'none'."),
@@ -70,9 +75,39 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "explored").mkdir()
     recording = make(tmp_path / "explored" / "recording")
     crash_id = str(CrashId.of(recording, CrashPoint(1), recording.about.heard[0]))
-    words = ["replay", crash_id, "--image", str(tmp_path / "none" / "disk.img"), "--runs", str(tmp_path)]
-    assert main(words) == ExitCode.HOST
-    assert "disk.img cannot be written" in capsys.readouterr().err
+    for file, says in (
+        (tmp_path / "none" / "disk.img", "is no file that can be written"),
+        (tmp_path, "is no file that can be written"),
+        (recording.folder / "media.img", "lies within a recording"),
+        (recording.folder / "server-0" / "disk.img", "lies within a recording"),
+    ):
+        assert main(["replay", crash_id, "--image", str(file), "--runs", str(tmp_path)]) == ExitCode.USAGE
+        assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda name: name.replace("managed-1-", "managed-2-"), "is of 'managed' with seed 1."),
+        (lambda name: name.replace("managed-", "rollback-"), "is of 'managed' with seed 1."),
+        (lambda name: name.replace("managed-", "managed-again-"), "is of 'managed' with seed 1."),
+        (lambda name: name.replace("+2", "+2,lost=1-9"), "cannot be lost at position"),
+        (lambda name: name.replace("+2", "+2,torn=2:100000000"), "is no point of its recording"),
+        (lambda name: name.replace("+2", "+2,heard"), "No report was on its way"),
+        (lambda name: name.replace("slot.write", "slot.write#7"), "names the step 'slot.write' 1 times, not 7"),
+        (lambda name: name.replace("slot.write", "begin#7"), "names the step 'begin' 0 times, not 7"),
+    ],
+)
+def test_a_mistyped_crash_id(
+    wrong: Callable[[str], str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = make(tmp_path / "recording")
+    name = str(CrashId.of(recording, CrashPoint(3), recording.about.heard[0]))
+    assert "slot.write+2" in name
+    words = ["--image", str(tmp_path / "disk.img"), "--runs", str(tmp_path)]
+    assert main(["replay", wrong(name), *words]) == ExitCode.USAGE
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "disk.img").exists()
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -85,6 +120,7 @@ def test_what_is_recorded_anew_must_be_made_of_the_same_things(
     if not same:
         (anew.folder / UBOOT).write_bytes(b"another bootloader")
     monkeypatch.setattr("harness.commands.explore.recorded", lambda *_: (tmp_path, anew))
+    (tmp_path / "nothing").mkdir()
     words = ["replay", crash_id, "--image", str(tmp_path / "disk.img"), "--runs", str(tmp_path / "nothing")]
     assert main(words) == (ExitCode.HELD if same else ExitCode.USAGE)
     said = capsys.readouterr().err

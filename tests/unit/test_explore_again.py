@@ -9,10 +9,11 @@ import pytest
 
 from harness.cli import main
 from harness.exitcodes import ExitCode
-from harness.explore.again import explore_again, together
+from harness.explore.again import explore_again
 from harness.explore.archive import pack
 from harness.explore.crashid import CrashId
 from harness.explore.exploration import Exploration
+from harness.explore.figures import together
 from harness.explore.plan import Plan
 from harness.explore.pool import Pool, Result
 from harness.explore.recording import Recording

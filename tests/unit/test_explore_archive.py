@@ -9,15 +9,15 @@ import pytest
 
 from harness.errors import HostProblem, UsageError
 from harness.explore import archive
+from harness.explore.alone import alone
 from harness.explore.archive import found, pack, packed_name, unpack
-from harness.explore.recording import MEDIA, Recording
+from harness.explore.recording import LOG, MEDIA, UBOOT, Recording
 from tests.unit.small_board import LAYOUT
 from tests.unit.small_recording import make
 
 
 def test_there_and_back(tmp_path: Path) -> None:
     recording = make(tmp_path / "recording")
-    (recording.folder / "server-0").mkdir()
     (recording.folder / "server-0" / "state").write_text("state")
     identity, media = recording.identity, (recording.folder / MEDIA).read_bytes()
     packed = pack(recording)
@@ -40,16 +40,70 @@ def test_a_run_folder_holds_one_packed_or_not(tmp_path: Path) -> None:
     identity = recording.identity
     pack(recording)
     assert found(tmp_path).identity == identity
-    with pytest.raises(UsageError, match="holds no recording"):
+    with pytest.raises(UsageError, match="There is no folder"):
         found(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("harm", ["short", "gone", "empty"])
+def test_a_damaged_folder_is_not_taken_for_what_is_packed(tmp_path: Path, harm: str) -> None:
+    """Nor is what is packed ever replaced by it."""
+    recording = make(tmp_path / "recording")
+    whole = (recording.folder / MEDIA).read_bytes()
+    packed = pack(recording)
+    content = packed.read_bytes()
+    folder = unpack(packed).folder
+    if harm == "short":
+        os.truncate(folder / MEDIA, 4096)
+    elif harm == "gone":
+        (folder / UBOOT).unlink()
+    else:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    again = found(tmp_path)
+    assert (again.folder / MEDIA).read_bytes() == whole
+    assert pack(again) == packed
+    assert packed.read_bytes() == content
+
+
+def test_what_is_packed_is_made_anew_if_it_is_damaged(tmp_path: Path) -> None:
+    packed = pack(make(tmp_path / "recording"))
+    identity = unpack(packed).identity
+    os.truncate(packed, packed.stat().st_size // 2)
+    pack(found(tmp_path))
+    assert not (tmp_path / "recording").exists()
+    assert unpack(packed).identity == identity
+
+
+def test_two_recordings_are_not_mixed(tmp_path: Path) -> None:
+    pack(make(tmp_path / "recording"))
+    make(tmp_path / "recording", trial=False)
+    with pytest.raises(HostProblem, match="are two recordings"):
+        found(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "says"), [(MEDIA, "media.img has 4096 bytes instead of"), (LOG, "is damaged: ")])
+def test_a_damaged_recording_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    recording = make(tmp_path / "recording")
+    os.truncate(recording.folder / name, 4096)
+    with pytest.raises(UsageError, match=says):
+        found(tmp_path)
+
+
+def test_one_program_at_a_time(tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(UsageError, match="Another bootproof works in"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
+    with pytest.raises(UsageError, match="There is no folder"), alone(tmp_path / "nowhere"):
+        pass
 
 
 def test_what_was_interrupted_is_not_taken_for_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of its large files the end may be missing; packed it is whole."""
     packed = pack(make(tmp_path / "recording"))
 
-    def interrupted(command: list[str | Path]) -> None:
-        really(command)
+    def interrupted(command: list[str | Path], cwd: Path) -> None:
+        really(command, cwd=cwd)
         os.truncate(Path(command[4], "recording", MEDIA), 4096)
         raise KeyboardInterrupt
 

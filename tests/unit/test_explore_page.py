@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of an exploration, and the least that still is violated where only boots have shown it."""
 
+import json
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -36,12 +38,14 @@ def boards(tmp_path: Path) -> tuple[Pool, list[CrashPoint]]:
             point = CrashPoint.parse(task.point)
             asked.append(point)
             bad = 2 in point.lost
-            (tmp_path / "touched").write_bytes(Touched(bytes([LEFT]) * (LAYOUT.disk.size // SECTOR)).packed())
+            run = tmp_path / "boots" / "one"
+            run.mkdir(parents=True, exist_ok=True)
+            (run / "touched").write_bytes(Touched(bytes([LEFT]) * (LAYOUT.disk.size // SECTOR)).packed())
             yield (
                 task,
                 Booted(
                     task.point, task.heard, "violated" if bad else "held", SAYS if bad else "", "a",
-                    None if bad else "new", "success", 1.5 + len(asked) % 7, folder=str(tmp_path),
+                    None if bad else "new", "success", 1.5 + len(asked) % 7, folder=str(run),
                 ),
             )  # fmt: skip
 
@@ -105,6 +109,44 @@ def test_the_page_has_the_picture_the_violations_the_classes_and_the_times(
     held = sum(2 not in point.lost for point in asked[: report["states_booted"]])
     assert f"{held} boots: " in page
     assert report["states_decided"] >= held, "each boot decides its own point"
+    assert '<p class="violated">Violated.</p>' in page
+    assert page.count('<a href="boots/one/">') == len(report["violations"])
+
+
+def test_a_folder_may_be_moved(tmp_path: Path, boards: tuple[Pool, list[CrashPoint]]) -> None:
+    """The boots that were made still decide what they did, and the others are made where it is now."""
+    pool, _ = boards
+    before = tmp_path / "before"
+    before.mkdir()
+    exploration = explored(before, make(before / "recording"), pool)
+    shutil.move(tmp_path / "boots", before)
+    exploration.decide()
+    decided = exploration.report()["states_decided"]
+    assert decided > 0
+    moved = shutil.move(before, tmp_path / "moved")
+    again = Exploration(moved, Recording(moved / "recording"), lambda _: None)
+    again.decide()
+    assert again.report()["states_decided"] == decided
+    assert all(one.task.recording == str(moved / "recording") for one in again.planned())
+    assert all(one.task.runs == str(moved / "boots") for one in again.planned())
+    shutil.rmtree(moved / "boots")
+    again.decide()
+    assert again.report()["states_decided"] == 0, "what a boot has touched is not known any more"
+
+
+def test_what_recoveries_have_shown_is_on_the_page(tmp_path: Path, recording: Recording) -> None:
+    exploration = Exploration(tmp_path, recording, lambda _: None)
+    exploration.judge(Plan(boots=0))
+    first, second = (one.crash_id for one in exploration.planned()[:2])
+    report = exploration.report()
+    explored_too = {**report, "first": first, "folder": "recovery-1"}
+    failed = {**dict.fromkeys(report, 0), "first": second, "says": "It never came back.", "violations": [second]}
+    both = exploration.report([explored_too, failed])
+    assert json.loads((tmp_path / "report.json").read_text()) == both
+    assert both["violations"] == [second]
+    page = (tmp_path / "report.html").read_text()
+    assert f'<a href="recovery-1/report.html"><code>{first}</code></a>' in page
+    assert page.count("It never came back.") == 1
 
 
 def test_an_exploration_without_boots_has_a_page_too(tmp_path: Path, recording: Recording) -> None:

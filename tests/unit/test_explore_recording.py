@@ -38,7 +38,8 @@ def test_another_recording_has_another_identity(tmp_path: Path) -> None:
     ("content", "says"),
     [
         (None, "holds no recording"),
-        ("{", "holds no recording"),
+        ("{", "is damaged"),
+        ("[]", "is not a recording of version 2"),
         ('{"format": "other"}', "is not a recording of version 2"),
         ('{"format": "bootproof-recording", "version": 2, "images": 5}', "is damaged"),
     ],

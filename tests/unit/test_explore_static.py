@@ -124,7 +124,7 @@ def test_what_does_not_hold_makes_a_class_of_its_own(states: list[Judged], recor
         first, second, third = plan.representatives()
         assert {first, second} == {wrong, doubtful}
         assert third not in (wrong, doubtful)
-        chosen = choose(plan, recording, Path())
+        chosen = choose(plan, recording)
         assert [one.violates for one in chosen if one.violates] == [("commit",)], "without any boot it is reported"
 
 
@@ -169,6 +169,24 @@ def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
     plan.write_text(json.dumps({**json.loads(plan.read_text()), "version": 1}))
     with pytest.raises(UsageError, match=r"plan.json is not of version 2: .* judged anew"):
         exploration.planned()
+
+
+def test_more_boots_are_others_beside_the_same_representatives(states: list[Judged]) -> None:
+    plans = [Plan(boots=boots, seed=4) for boots in (0, 200)]
+    for plan in plans:
+        for one in states:
+            plan.add(one)
+    assert plans[0].representatives() == plans[1].representatives()
+
+
+def test_a_plan_of_another_recording_is_refused(tmp_path: Path) -> None:
+    exploration = Exploration(tmp_path, make(tmp_path / "recording"), lambda _: None)
+    exploration.judge(Plan(boots=5))
+    assert exploration.is_planned(5)
+    assert not exploration.is_planned(6), "more are to be chosen"
+    other = Exploration(tmp_path, make(tmp_path / "other", trial=False), lambda _: None)
+    with pytest.raises(UsageError, match=r"plan.json is of recording \w+, not of \w+\. Move it"):
+        other.planned()
 
 
 def test_a_state_in_words(states: list[Judged]) -> None:
