@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Final
 
@@ -101,11 +101,15 @@ def _pack(folder: Path, packed: Path) -> None:
 
 
 def _is_sound(packed: Path) -> bool:
-    """Whether there is such a file, and all of it can be read."""
+    """Whether there is such a file, and all of it can be read; where zstd ends early only tar notices."""
     try:
-        with packed.open("rb") as source, Path(os.devnull).open("wb") as target:
-            return _decompressor().copy_stream(source, target) != (0, 0)
-    except (OSError, zstandard.ZstdError):
+        with (
+            packed.open("rb") as source,
+            _decompressor().stream_reader(source) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as tar,
+        ):
+            return sum(1 for _ in tar) > 0
+    except (OSError, tarfile.TarError, zstandard.ZstdError):
         return False
 
 
