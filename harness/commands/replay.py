@@ -75,7 +75,7 @@ def _found(crash_id: CrashId, runs: Path, ends: contextlib.ExitStack) -> Recordi
         UsageError: all that there is of it is damaged, or somebody works there.
     """
     from harness.explore.alone import alone
-    from harness.explore.archive import packed_name, unpack
+    from harness.explore.archive import pack, packed_name, unpack
     from harness.explore.recording import ABOUT, Recording
 
     wrong = None
@@ -84,6 +84,7 @@ def _found(crash_id: CrashId, runs: Path, ends: contextlib.ExitStack) -> Recordi
             with contextlib.ExitStack() as mine:
                 mine.enter_context(alone(packed.parent))
                 recording = unpack(packed)
+                mine.callback(pack, recording)  # its folder is not left behind
                 ends.push(mine.pop_all())
                 return recording
         except UsageError as error:
