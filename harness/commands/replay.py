@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--shell", action="store_true", help="sit down at the console of that board")
     other.add_argument("--image", type=Path, metavar="FILE", help="write the disk, raw, and do not boot it")
-    parser.add_argument("--json", action="store_true", help="print what became of it as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print what became of it, or was written, as one object")
     parser.set_defaults(perform=_perform)
 
 
@@ -60,7 +60,9 @@ def _perform(options: argparse.Namespace) -> int:
         point, heard = crash_id.within(recording)
         narrator.say(f"Crash point {point}, when the server had heard '{heard.record.status or 'nothing'}'")
         if options.image:
-            _write(recording, point, options.image)
+            windows = _write(recording, point, options.image)
+            if options.json:
+                print_json({"crash_id": options.crash_id, "image": str(options.image), "windows": windows})
             return ExitCode.HELD
         run = RunFolder(options.runs, "replay", crash_id.seed)
         if options.shell:
@@ -140,7 +142,8 @@ def _recorded_anew(crash_id: CrashId, options: argparse.Namespace, narrator: Nar
     return recording
 
 
-def _write(recording: Recording, point: CrashPoint, file: Path) -> None:
+def _write(recording: Recording, point: CrashPoint, file: Path) -> dict[str, dict[str, int]]:
+    """Write the disk; returns where each part of it begins, and its size, in bytes."""
     from harness.storage import DiskView, crash_extents
 
     layout = recording.about.layout
@@ -155,6 +158,7 @@ def _write(recording: Recording, point: CrashPoint, file: Path) -> None:
         beside.unlink(missing_ok=True)
     for window in layout.windows:
         complain(f"{window.name}: {window.size} bytes from byte {window.start}")
+    return {window.name: {"start": window.start, "size": window.size} for window in layout.windows}
 
 
 def _boot(

@@ -101,6 +101,9 @@ class CrashId:
         Raises:
             UsageError: the recording has no such place or point, or is of another update.
         """
+        if self.inputs not in ("", recording.inputs):
+            said = f"What recording {recording.identity} was made of has the characters {recording.inputs}"
+            raise UsageError(f"{said}, not {self.inputs}.", "Copy the crash ID once more.")
         if (self.story, self.seed) != (_story(recording), recording.about.seed):
             said = f"Recording {recording.identity} is of '{_story(recording)}' with seed {recording.about.seed}."
             raise UsageError(said, f"Copy the crash ID once more: {self} is none of it.")

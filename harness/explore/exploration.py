@@ -195,13 +195,13 @@ class Exploration:
         plan, results, chosen = self._plan(), self._booted(), self.planned()
         nothing: dict[str, Any] = {}
         decided = self._notes.read(DECIDED, nothing)
-        report = figures(plan, chosen, results, decided, self._earlier + time.monotonic() - self.began)
+        about, seconds = self.recording.about, self._earlier + time.monotonic() - self.began
+        report = {"story": about.story, "seed": about.seed, **figures(plan, chosen, results, decided, seconds)}
         if recoveries is not None:
             report = together(report, recoveries)
         self._notes.keep(REPORT, report)
         picture = self.folder / PICTURE
         drawn = picture.read_text() if picture.exists() else ""
-        about = self.recording.about
         self._notes.keep_text(PAGE, page(about, report, self.violations(), chosen, results, drawn))
         return report
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`bootproof explore` and `bootproof replay`, called rightly and wrongly, without a board."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +71,11 @@ def test_the_disk_of_a_crash_point_is_written(tmp_path: Path, capsys: pytest.Cap
         assert file.stat().st_size == LAYOUT.size
         assert file.read_bytes()[slot.start : slot.end] == content
     assert "card: 1048576 bytes from byte 0" in capsys.readouterr().err
+    words = ["replay", str(whole), "--image", str(file), "--runs", str(tmp_path), "--json"]
+    assert main(words) == ExitCode.HELD
+    said = json.loads(capsys.readouterr().out)
+    assert (said["crash_id"], said["image"]) == (str(whole), str(file))
+    assert said["windows"]["disk"] == {"start": LAYOUT.disk.start, "size": LAYOUT.disk.size}
 
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +98,7 @@ def test_a_disk_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
         (lambda name: name.replace("managed-1-", "managed-2-"), "is of 'managed' with seed 1."),
         (lambda name: name.replace("managed-", "rollback-"), "is of 'managed' with seed 1."),
         (lambda name: name.replace("managed-", "managed-again-"), "is of 'managed' with seed 1."),
+        (lambda name: re.sub("...@", "000@", name), "not 000."),
         (lambda name: name.replace("+2", "+2,lost=1-9"), "cannot be lost at position"),
         (lambda name: name.replace("+2", "+2,torn=2:100000000"), "is no point of its recording"),
         (lambda name: name.replace("+2", "+2,heard"), "No report was on its way"),
