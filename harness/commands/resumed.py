@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import UsageError
+from harness.explore.notes import Notes
 
 OPTIONS: Final = "options.json"
 DEFAULTS: Final = {"boots": 60, "again": 0, "least": 8, "all_writes": False}
@@ -16,8 +16,11 @@ RECORDED: Final = ("story", "seed", "mutant", "all_writes", "image")  # decided 
 
 
 def keep(options: argparse.Namespace, folder: Path) -> None:
-    """Note in the run folder what was asked for."""
-    (folder / OPTIONS).write_text(json.dumps({name: getattr(options, name) for name in DEFAULTS}) + "\n")
+    """Note in the run folder what was asked for: the most of it, if it was gone on with for less."""
+    notes = Notes(folder)
+    before = _kept(notes)
+    asked = {name: getattr(options, name) for name in DEFAULTS}
+    notes.keep(OPTIONS, {name: max(value, before.get(name, value)) for name, value in asked.items()})
 
 
 def complete(options: argparse.Namespace) -> None:
@@ -32,21 +35,19 @@ def complete(options: argparse.Namespace) -> None:
             if getattr(options, name) is not None:
                 said = f"--resume goes on with what was begun, so {_shown(name, options)} cannot be chosen any more."
                 raise UsageError(said, "Leave it out, or begin anew without --resume.")
-        before = _kept(options.resume / OPTIONS)
+        before = _kept(Notes(options.resume))
     for name, usual in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, before.get(name, usual))
 
 
-def _kept(path: Path) -> dict[str, Any]:
+def _kept(notes: Notes) -> dict[str, Any]:
+    nothing: dict[str, Any] = {}
+    found = notes.read(OPTIONS, nothing)
     try:
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        return {name: type(usual)(found.get(name, usual)) for name, usual in DEFAULTS.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{path} is damaged: {error}.",
-            "Restore it, or remove it: then --boots, --again and --least are what they usually are.",
-        ) from error
+        return {name: type(usual)(found[name]) for name, usual in DEFAULTS.items() if name in found}
+    except (ValueError, TypeError) as error:
+        raise notes.damaged(OPTIONS, str(error)) from error
 
 
 def _shown(name: str, options: argparse.Namespace) -> str:

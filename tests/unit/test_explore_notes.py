@@ -76,6 +76,19 @@ def test_what_was_asked_for_is_kept(explored: Path, capsys: pytest.CaptureFixtur
     assert not (explored / "recording").exists(), "it is packed"
 
 
+def test_going_on_with_less_does_not_make_it_all_that_was_asked_for(explored: Path) -> None:
+    (explored / "options.json").write_text('{"boots": 60, "again": 2, "least": 8, "all_writes": false}\n')
+    assert resume(explored, "--again", "0", "--least", "9") == ExitCode.HELD
+    kept = json.loads((explored / "options.json").read_text())
+    assert kept == {"boots": 60, "again": 2, "least": 9, "all_writes": False}
+
+
+def test_options_that_are_none_are_said_to_be_damaged(explored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (explored / "options.json").write_text('{"least": "many"}\n')
+    assert main(["explore", "--resume", str(explored)]) == ExitCode.USAGE
+    assert "options.json is damaged" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "harm",
     [
