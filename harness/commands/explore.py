@@ -144,19 +144,18 @@ def _hint(folder: Path) -> Iterator[None]:
 
 def _tell(exploration: Exploration, report: Mapping[str, Any]) -> None:
     """The outcome, for people."""
+    from harness.explore.figures import OF_A_RECOVERY
+
     name, violations = exploration.recording.about.story, report["violations"]
     booted = f"{report['classes_booted']} of {report['classes']} classes were booted"
     exploration.say(f"{name}: {len(violations)} violations in {report['states_judged']:,} points; {booted}.")
     explained = {one["crash_id"]: one for one in exploration.violations()}
-    says = exploration.booted_violations()
-    says |= {one["first"]: one["says"] for one in report.get("recoveries", ()) if "says" in one}
+    says = exploration.sayings(report)
     for name in violations:
-        print(name)
+        print(name, f"  {says.get(name, OF_A_RECOVERY)}", sep="\n")
         if name in explained:
-            print(f"  {explained[name]['says']}", f"  At the least: {explained[name]['least']}", sep="\n")
+            print(f"  At the least: {explained[name]['least']}")
             print(*(f"  {line}" for line in explained[name]["words"]), sep="\n")
-        elif name in says:
-            print(f"  When booted: {says[name]}")
     if report["suspicious_left"]:
         print(f"No boot speaks for {report['suspicious_left']:,} suspicious points; name more --boots.")
     print(exploration.folder)

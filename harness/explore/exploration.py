@@ -21,7 +21,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,7 @@ from harness.errors import UsageError
 from harness.explore.chosen import Chosen, choose
 from harness.explore.coverage import Coverage, Witness
 from harness.explore.explained import explain, explain_boot
-from harness.explore.figures import counted, figures, together
+from harness.explore.figures import counted, figures, sayings, together
 from harness.explore.forecast import forecast
 from harness.explore.notes import Notes
 from harness.explore.page import page, title_of
@@ -185,10 +185,9 @@ class Exploration:
         nothing: list[dict[str, Any]] = []
         return self._notes.read(EXPLAINED, nothing)
 
-    def booted_violations(self) -> dict[str, str]:
-        """What was violated when it was booted, by crash ID."""
-        results = self._booted().items()
-        return {name: one["says"] for name, one in results if one["outcome"] == Outcome.VIOLATED.value}
+    def sayings(self, report: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong, by crash ID."""
+        return sayings(report, self.violations(), self._booted())
 
     def report(self, recoveries: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
         """What came of it, so far, and of the recoveries that were explored; kept, too, and as a page."""

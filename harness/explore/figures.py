@@ -10,6 +10,7 @@ from harness.explore.chosen import CLASS, Chosen
 from harness.judge import Outcome
 
 READABLE: Final = 12  # digits
+OF_A_RECOVERY: Final = "See the recovery's own report."  # what is wrong there
 ADDED: Final = (
     "states_total", "states_judged", "states_decided", "states_booted", "suspicious", "suspicious_left", "classes",
     "classes_booted", "inconclusive", "as_forecast", "seconds",
@@ -50,6 +51,15 @@ def figures(
         "as_forecast": sum(one.is_forecast(results[one.crash_id]) for one in chosen if one.crash_id in results),
         "seconds": round(seconds, 1),
     }
+
+
+def sayings(
+    report: Mapping[str, Any], explained: Sequence[Mapping[str, Any]], results: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """What is wrong, by crash ID: what is explained, what a boot has shown, and recoveries that were none."""
+    says = {name: one["says"] for name, one in results.items() if one["outcome"] == Outcome.VIOLATED.value}
+    says |= {one["first"]: one["says"] for one in report.get("recoveries", ()) if "says" in one}
+    return says | {one["crash_id"]: one["says"] for one in explained}
 
 
 def together(report: dict[str, Any], recoveries: Sequence[dict[str, Any]]) -> dict[str, Any]:

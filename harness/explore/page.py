@@ -12,7 +12,7 @@ from statistics import median, quantiles
 from typing import Any, Final
 
 from harness.explore.chosen import CLASS, Chosen
-from harness.explore.figures import counted
+from harness.explore.figures import OF_A_RECOVERY, counted, sayings
 from harness.explore.recording import About
 
 BINS: Final = 12
@@ -105,11 +105,11 @@ def _figures(report: Mapping[str, Any]) -> str:
 def _violations(report: Mapping[str, Any], found: Sequence[Mapping[str, Any]], results: Mapping[str, Any]) -> str:
     """Each with what is wrong, and the least that still is, in words, where that is known."""
     explained = {one["crash_id"]: one for one in found}
-    failed = {one["first"]: one["says"] for one in report.get("recoveries", ()) if "says" in one}
+    known = sayings(report, found, results)
     items = []
     for name in report["violations"]:
         one, result = explained.get(name), results.get(name, {})
-        says = one["says"] if one else result.get("says") or failed.get(name, "See the recovery's own page.")
+        says = known.get(name, OF_A_RECOVERY)
         item = f'<li><code>{escape(name)}</code><br><span class="violated">{escape(says)}</span>{_kept(result)}'
         if one:
             words = "".join(f"<br>{escape(line)}" for line in one["words"])
