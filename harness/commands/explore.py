@@ -47,7 +47,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--again",
         type=int,
         metavar="N",
-        help=f"cut again while the board recovers from N of the points, and boot {BOOTS_AGAIN} points of each (0)",
+        help=f"cut again while the board recovers from N of the points, and boot {BOOTS_AGAIN} points of each, and as "
+        "many suspicious ones as --boots says (0)",
     )
     parser.add_argument(
         "--least", type=int, metavar="N",
@@ -120,7 +121,9 @@ def _explored(options: argparse.Namespace, pool: Pool) -> int:
             pass
         exploration.decide()
         exploration.explain(options.least, pool)
-        recoveries = explore_again(exploration, options.again, BOOTS_AGAIN, pool) if options.again else None
+        recoveries = (
+            explore_again(exploration, options.again, BOOTS_AGAIN, options.boots, pool) if options.again else None
+        )
         report = exploration.report(recoveries)
         pack(exploration.recording)
     if options.json:

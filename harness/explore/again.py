@@ -25,9 +25,10 @@ from harness.judge import Outcome
 FOLDER: Final = "recovery-{}"
 
 
-def explore_again(exploration: Exploration, points: int, boots: int, pool: Pool) -> list[dict[str, Any]]:
-    """Record the recovery from so many points, each of another class, and explore every one, with so many boots each.
-    One that was recorded already is gone on with.
+def explore_again(exploration: Exploration, points: int, boots: int, more: int, pool: Pool) -> list[dict[str, Any]]:
+    """Record the recovery from so many points, each of another class, and explore every one, with so many boots each,
+    and so many more at the most for suspicious points that these do not speak for.  One that was recorded already is
+    gone on with.
 
     Returns the reports, each with the crash ID of the `first` cut, and with what it `says` if that was no recovery.
     """
@@ -40,11 +41,14 @@ def explore_again(exploration: Exploration, points: int, boots: int, pool: Pool)
         exploration.say(f"The recovery from {chosen.crash_id}")
         with alone(folder):
             recovery = Exploration(folder, found(folder), exploration.say)
-            if not recovery.is_planned(boots):
-                recovery.judge(Plan(boots, exploration.recording.about.seed))
+            if not recovery.is_planned(boots + more):
+                recovery.judge(Plan(boots + more, exploration.recording.about.seed))
             for _ in recovery.boot(recovery.planned()[:boots], pool):
                 pass
-            recovery.decide()
+            if waiting := recovery.decide()[:more]:
+                for _ in recovery.boot(waiting, pool):
+                    pass
+                recovery.decide()
             reports.append({"first": chosen.crash_id, "folder": folder.name, **recovery.report()})
             pack(recovery.recording)
     return reports

@@ -126,9 +126,9 @@ class Exploration:
             self.say(f"{number} of {len(left)} booted, {rest:.0f} s left: {result.outcome}, {one.says}")
             yield one, result
 
-    def decide(self) -> None:
+    def decide(self) -> list[Chosen]:
         """Count the points that the boots so far decide: those that no recovery could tell from a booted one; and the
-        suspicious points of which no boot says anything.
+        suspicious points of which no boot says anything.  Returns those that were chosen of the latter.
         """
         results = self._booted()
         possible = (self._witness(one, results.get(one.crash_id)) for one in self.planned())
@@ -142,6 +142,7 @@ class Exploration:
             waiting.discard(self._named(point, heard))
         self._notes.keep(DECIDED, {"points": counts, "suspicious_left": len(waiting)})
         self.say(f"{len(witnesses)} boots decide {counts.total():,} points.")
+        return [one for one in self.planned() if _name(one.task.point, one.task.heard) in waiting]
 
     def _witness(self, one: Chosen, result: dict[str, Any] | None) -> Witness | None:
         """What the boot of a chosen point bears witness of; None if it did not hold, or what it left is gone."""

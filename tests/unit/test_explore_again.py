@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both orders in one report, and a recovery's crash IDs found again."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_a_recovery_that_is_none_is_reported(tmp_path: Path, outcome: Outcome) -
     """Its first cut is what shows it."""
     exploration = first_order(tmp_path / "explored")
     pool = in_its_place(lambda task: Booted(task.point, task.heard, outcome.value, "It went wrong.", folder="x"))
-    both = together(exploration.report(), explore_again(exploration, 2, 6, pool))
+    both = together(exploration.report(), explore_again(exploration, 2, 6, 0, pool))
     firsts = [one["first"] for one in both["recoveries"]]
     assert set(firsts) < {one.crash_id for one in exploration.planned()}
     assert [one["says"] for one in both["recoveries"]] == ["It went wrong."] * 2
@@ -93,7 +94,7 @@ def test_a_recovery_is_recorded_once_and_gone_on_with(tmp_path: Path) -> None:
             return Booted(task.point, task.heard, Outcome.HELD.value, "")
         return Booted(task.point, task.heard, Outcome.VIOLATED.value, "It did not hold.", folder="x")
 
-    ((once,), (again,)) = (explore_again(exploration, 1, 2, in_its_place(answer)) for _ in range(2))
+    ((once,), (again,)) = (explore_again(exploration, 1, 2, 0, in_its_place(answer)) for _ in range(2))
     assert [bool(task.records) for task in asked] == [True, False, False], "all of it was known the second time"
     assert again == once
     assert len(again["violations"]) == again["states_booted"] == 2
@@ -101,5 +102,25 @@ def test_a_recovery_is_recorded_once_and_gone_on_with(tmp_path: Path) -> None:
     (packed,) = (tmp_path / "explored" / "recovery-1").glob("*.zst")
 
     packed.unlink()  # as if it had been interrupted before it was recorded
-    explore_again(exploration, 1, 2, in_its_place(answer))
+    explore_again(exploration, 1, 2, 0, in_its_place(answer))
     assert [bool(task.records) for task in asked[3:]] == [True, False, False]
+
+
+@pytest.mark.parametrize("more", [0, 2])
+def test_suspicious_points_of_a_recovery_are_booted_beyond_its_boots(tmp_path: Path, more: int) -> None:
+    """As many as may be: with the few boots of a recovery, what they leave would make all of it inconclusive."""
+    exploration = first_order(tmp_path / "explored")
+
+    def answer(task: Task) -> Booted:
+        if task.records:
+            recording = make(Path(task.records), flushes=False)
+            Recording.save(recording.folder, replace(recording.about, first=task.first))
+        return Booted(task.point, task.heard, Outcome.HELD.value, "", folder="x")
+
+    (report,) = explore_again(exploration, 1, 1, more, in_its_place(answer))
+    assert report["states_booted"] == 1 + more
+    plan = json.loads((tmp_path / "explored" / "recovery-1" / "plan.json").read_text())
+    lines = (tmp_path / "explored" / "recovery-1" / "boots.jsonl").read_text().splitlines()
+    booted = [f"{one['point']} {one['heard']}" for one in map(json.loads, lines)]
+    assert set(booted[1:]) <= set(plan["suspicious"])
+    assert report["suspicious_left"] == len(set(plan["suspicious"]) - set(booted)) > 0
