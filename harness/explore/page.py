@@ -95,8 +95,9 @@ def _figures(report: Mapping[str, Any]) -> str:
     if report["suspicious"]:
         left = f"of {report['suspicious_left']:,} of which no boot says anything"
         outcome += f"; suspicious: {report['suspicious']:,}, {left}"
+    both = ", those of the recoveries among them" if report.get("recoveries") else ""
     return (
-        f"<p>There are {counted(report['states_total'])} crash points. {report['states_judged']:,} were judged; "
+        f"<p>There are {counted(report['states_total'])} crash points{both}. {report['states_judged']:,} were judged; "
         f"{booted} ({classes}). {outcome}. {report['as_forecast']} boots went as forecast. "
         f"It took {report['seconds']:,} s.</p>"
     )
@@ -137,7 +138,8 @@ def _recoveries(report: Mapping[str, Any]) -> str:
     """The second order."""
     rows = []
     for number, one in enumerate(report.get("recoveries", ()), 1):
-        outcome = "violated" if one["violations"] else "inconclusive" if one["inconclusive"] else "held"
+        unclear = one["inconclusive"] or one["suspicious_left"]
+        outcome = "violated" if one["violations"] else "inconclusive" if unclear else "held"
         name = f"<code>{escape(one['first'])}</code>"
         link = name if "says" in one else f'<a href="{escape(one["folder"])}/report.html">{name}</a>'
         rows.append(

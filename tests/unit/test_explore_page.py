@@ -149,6 +149,22 @@ def test_what_recoveries_have_shown_is_on_the_page(tmp_path: Path, recording: Re
     assert page.count("It never came back.") == 1
 
 
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [({}, "held"), ({"suspicious_left": 1}, "inconclusive"), ({"inconclusive": 1}, "inconclusive")],
+)
+def test_a_recovery_with_open_points_is_inconclusive(
+    tmp_path: Path, recording: Recording, found: dict[str, int], outcome: str
+) -> None:
+    exploration = Exploration(tmp_path, recording, lambda _: None)
+    exploration.judge(Plan(boots=0))
+    explored_too = {**exploration.report(), "first": exploration.planned()[0].crash_id, "folder": "recovery-1", **found}
+    exploration.report([explored_too])
+    page = (tmp_path / "report.html").read_text()
+    assert f'<td class="{outcome}">{outcome}</td></tr></table><h2>Classes' in page
+    assert "crash points, those of the recoveries among them." in page
+
+
 def test_an_exploration_without_boots_has_a_page_too(tmp_path: Path, recording: Recording) -> None:
     exploration = Exploration(tmp_path, recording, lambda _: None)
     exploration.judge(Plan(boots=0))
