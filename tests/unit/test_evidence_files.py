@@ -131,10 +131,13 @@ def test_dropping_the_bulk_keeps_what_is_small(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "prove", 7)
     small = ["about.json", "events.jsonl", "console-1.log", "qemu.log", "environment-1.json", "verdicts.json"]
     bulky = ["disk-1.qcow2", "disk-12.qcow2", "write-1.log", "data-2.img"]
+    (folder / "server" / "artifacts").mkdir(parents=True)
+    small, bulky = [*small, "server/server.sqlite"], [*bulky, "server/artifacts/1.mender"]
     for name in small + bulky:
         (folder / name).write_text("x")
     folder.drop_bulk()
-    assert sorted(path.name for path in folder.path.iterdir()) == sorted(small)
+    left = (path.relative_to(folder.path) for path in folder.path.rglob("*") if path.is_file())
+    assert sorted(map(str, left)) == sorted(small)
     folder.drop_bulk()
 
 
