@@ -17,6 +17,7 @@ ENDED: Final = SAYS_OLD + SAYS_NEW
 RESUMED: Final = "Before_ArtifactInstall_Enter"  # by hand: fetched, and the person is told to resume it
 INTERRUPTED: Final = "ArtifactInstall_Enter"  # by hand: nobody was told that it is installed, so it is taken back
 BEFORE: Final = (*FETCHED_ANEW, STORING)  # nothing was installed
+ROLLED_BACK: Final = "rolled-back"  # an outcome: all is as it was before, or never was another
 KEPT: Final = ("update-after-commit", "update-after-first-commit", "cleanup", "update-status-report")
 
 
@@ -63,4 +64,5 @@ def _application(state: DeviceState, about: About) -> Ends:
     if stored.state in KEPT and not stored.outcome:
         return "new"
     has_way_back = about.replaced is None or about.replaced.rolls_back
-    return "old" if has_way_back or stored.state in BEFORE else "inconsistent"
+    untouched = stored.state in BEFORE or stored.outcome == ROLLED_BACK
+    return "old" if has_way_back or untouched else "inconsistent"

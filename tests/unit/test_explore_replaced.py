@@ -90,16 +90,21 @@ def test_what_should_become_of_a_system_that_was_not_flipped_to(
 
 
 @pytest.mark.parametrize(
-    ("step", "ends"),
+    ("step", "outcome", "ends"),
     [
-        ("update-store", "old"),
-        ("update-install", "inconsistent"),
-        ("update-commit", "inconsistent"),
-        ("cleanup", "new"),
+        ("update-store", "", "old"),
+        ("update-install", "", "inconsistent"),
+        ("update-commit", "", "inconsistent"),
+        ("cleanup", "", "new"),
+        ("cleanup", "rolled-back", "old"),
+        ("cleanup", "failed", "inconsistent"),
     ],
 )
-def test_without_a_way_back_the_device_admits_that_it_does_not_know(recording: Recording, step: str, ends: str) -> None:
-    state = replace(a_state(recording), store=UpdateStore(WHOLE, step), told="installing")
+def test_without_a_way_back_the_device_admits_that_it_does_not_know(
+    recording: Recording, step: str, outcome: str, ends: str
+) -> None:
+    """What failed while it was fetched has not changed anything."""
+    state = replace(a_state(recording), store=UpdateStore(WHOLE, step, outcome), told="installing")
     about = replace(recording.about, replaced=Replaced("deb", "one", "two"), new="a")
     assert forecast(state, about).ends == ends
 
