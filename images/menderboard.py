@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from images.layout import LAYOUT, MIB
 from images.packages import Packages
 from images.recipes import recipe
 from images.release import ARTIFACT_FORMAT, COMPRESS_LEVEL, DEVICE_TYPE
-from images.rootfs import INITIAL_ENVIRONMENT, OVERLAY, UUID, compose
+from images.rootfs import INITIAL_ENVIRONMENT, OVERLAY, UUID, compose, unpack
 from images.stage import Stage, Workshop, tree_digest
 from updater.artifact import write_rootfs_artifact
 
@@ -66,17 +65,12 @@ class MenderSystem(Stage):
         kernel, client = workshop.get(self.kernel), workshop.get(self.client)
         with tempfile.TemporaryDirectory() as scratch:
             tree = Path(scratch, "tree")
-            with tarfile.open(workshop.get(self.packages) / "root.tar") as tar:
-                tar.extractall(tree, filter=_without_devices)
+            unpack(workshop.get(self.packages) / "root.tar", tree)
             compose(tree, kernel)
             _exchange(tree, client)
             image = into / "rootfs.ext4"
             ext4.make(tree, image, size=IMAGE_BYTES, uuid=UUID, label="rootfs", journal=False)
         recipe(self.version).apply(image, lambda file: kernel / file)
-
-
-def _without_devices(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-    return None if member.isdev() else tarfile.tar_filter(member, path)
 
 
 def _exchange(tree: Path, client: Path) -> None:

@@ -3,7 +3,6 @@
 
 import stat
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -52,8 +51,8 @@ def test_a_directory(tmp_path: Path, version: str) -> None:
     application = Application("directory", version)
     payload = packed(application, tmp_path / "payload")
     place = tmp_path / "tree" / payload["dest_dir"].read_text().removeprefix("/data/")
-    with tarfile.open(payload["tree"]) as tar:
-        tar.extractall(place, filter="fully_trusted")
+    place.mkdir(parents=True)
+    subprocess.run(["tar", "-xpf", payload["tree"], "-C", place], check=True)
     found = nodes(tmp_path / "tree")
     assert found == application.nodes()
     assert len(found) > 45
