@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from images.applications import Application
+from images.applications import artifact as application_artifact
 from images.cache import MANIFEST
 from images.disk import Disk
 from images.layout import LAYOUT, Layout
@@ -82,6 +84,14 @@ class Catalogue:
     def verify_key(self, signer: str = "release") -> bytes:
         """The public key of a signer, as PEM; unless stated, of the one that a board trusts."""
         return (self.workshop.get(Keys()) / f"{signer}.pub.pem").read_bytes()
+
+    def signing_key(self) -> bytes:
+        """The private key whose artifacts a board takes, as PEM."""
+        return (self.workshop.get(Keys()) / "release.pem").read_bytes()
+
+    def application(self, application: Application) -> Path:
+        """The signed `.mender` file of an application."""
+        return application_artifact(self.workshop, application)
 
     def sample(self, signer: str | None, spoiled: Spoiled = None) -> Path:
         """A small `.mender` file whose image boots nothing: for what is decided before it is started."""

@@ -26,7 +26,7 @@ from harness.errors import HostProblem
 from harness.evidence.picture import picture
 from harness.evidence.table import Row
 
-BULKY = ("disk-*.qcow2", "write-*.log", "data-*.img", "requests-*.log", "server/artifacts/*.mender")
+BULKY = ("disk-*.qcow2", "write-*.log", "data-*.img", "requests-*.log", "*.mender", "server/artifacts/*.mender")
 TABLE = "table.svg"
 KINDS = {
     ".json": allure.attachment_type.JSON,

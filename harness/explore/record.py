@@ -12,7 +12,7 @@ from typing import Literal
 from harness.clock import Deadline, poll
 from harness.errors import Inconclusive
 from harness.explore import byhand
-from harness.explore.recording import KEY, LOG, MEDIA, UBOOT, About, Heard, Recording
+from harness.explore.recording import KEY, LOG, MEDIA, SIGNING_KEY, UBOOT, About, Heard, Recording
 from harness.explore.replaced import Replaced
 from harness.explore.stories import Story
 from harness.faults.gate import Gate
@@ -146,6 +146,7 @@ class Recorder:
         shutil.copyfile(lab.board.log.path, self.folder / LOG)
         shutil.copyfile(spec.uboot, self.folder / UBOOT)
         lab.board.key.write_private_key_file(str(self.folder / KEY))
+        (self.folder / SIGNING_KEY).write_bytes(lab.catalogue.signing_key())
         about = About(
             story=story.name,
             ends=story.ends,

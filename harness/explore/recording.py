@@ -6,6 +6,7 @@ Owns the folder of a recording.  Refuses to change it, and to make up what it do
 about.json   what was recorded, and where in the log       write.log   every write and flush of that power-on
 media.img    the media when the power came on              server-N/   the server when it had heard N reports
 uboot.bin    the bootloader                                ssh-key     which the board lets in
+                                                           signing-key whose artifacts the board takes
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from harness.storage import ExtentMap, LogError, Mark, Operation, WriteLog, mark
 from images.layout import Layout
 
 FORMAT: Final = "bootproof-recording"
-VERSION: Final = 2
+VERSION: Final = 3
 ABOUT, MEDIA, LOG, UBOOT, KEY = "about.json", "media.img", "write.log", "uboot.bin", "ssh-key"
+SIGNING_KEY: Final = "signing-key"
 SHORT: Final = 6
 SHORTER: Final = 3
 
@@ -120,7 +122,11 @@ class Recording:
             UsageError: something is missing, or of another size than it must have.
         """
         about = self.about
-        names = [UBOOT, *(one.folder for one in about.heard if one.folder), *([] if about.commands else [KEY])]
+        names = [
+            UBOOT,
+            *(one.folder for one in about.heard if one.folder),
+            *([] if about.commands else [KEY, SIGNING_KEY]),
+        ]
         missing = [name for name in (MEDIA, *names) if not (self.folder / name).exists()]
         if missing:
             raise self._damaged(f"{missing[0]} is missing")

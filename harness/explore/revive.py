@@ -21,6 +21,7 @@ from harness.evidence.events import Listener
 from harness.explore import byhand
 from harness.explore.foreign import ForeignRig, foreign_rig
 from harness.explore.record import Recorder, claim_ended
+from harness.explore.recordedcatalogue import RecordedCatalogue
 from harness.explore.recording import KEY, About, Heard, Recording
 from harness.explore.stories import story
 from harness.explore.touched import Touched
@@ -33,7 +34,6 @@ from harness.lab.rig import Parts, Timeouts
 from harness.server import Server
 from harness.storage import CrashPoint, crash_extents
 from images.catalogue import Catalogue
-from images.stage import Workshop
 
 FOLLOWING = "c"  # the good version that comes after
 TOUCHED = "touched"
@@ -92,21 +92,6 @@ class Booted:
         return asdict(self)
 
 
-class RecordedCatalogue(Catalogue):
-    """What a rig asks of the images, answered from the recording; only a following update needs the images."""
-
-    def __init__(self, recording: Recording) -> None:
-        super().__init__(Workshop(), recording.about.planted)
-        self._about = recording.about
-
-    def slot_image(self, version: str) -> tuple[int, str]:
-        known = {image.name: (image.size, image.sha256) for image in self._about.images}
-        return known.get(version) or super().slot_image(version)
-
-    def default_environment(self) -> str:
-        return "".join(f"{name}={value}\n" for name, value in self._about.defaults.items())
-
-
 @contextlib.contextmanager
 def revived(
     recording: Recording, point: CrashPoint, heard: Heard, folder: RunFolder, *listeners: Listener
@@ -131,7 +116,9 @@ def revived(
     about = recording.about
     with (
         contextlib.closing(Events(folder / "events.jsonl", listeners)) as events,
-        contextlib.closing(ApplicationRig(RecordedCatalogue(recording), folder, events, about.seed, start)) as rig,
+        contextlib.closing(
+            ApplicationRig(RecordedCatalogue(recording, folder.path), folder, events, about.seed, start)
+        ) as rig,
     ):
         rig.timeouts = Timeouts(settle=PATIENCE + TIMES * about.seconds)
         rig.version, rig.wanted = about.old, about.new

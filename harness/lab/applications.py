@@ -26,7 +26,7 @@ from harness.judge.application import (
 from harness.judge.verdict import Expectation
 from harness.lab.judged import JudgedRig
 from harness.lab.rig import Parts, start_parts
-from images.applications import APPS, Application, artifact
+from images.applications import APPS, Application
 from images.catalogue import Catalogue
 from images.nodes import Nodes
 
@@ -71,7 +71,7 @@ class ApplicationRig(JudgedRig):
         application = Application(kind, version)
         if self._versions.get(kind) == application.artifact_name:
             raise HarnessBug(f"{application.artifact_name} is installed already, so old and new are the same.")
-        file = artifact(self.catalogue.workshop, application)
+        file = self.catalogue.application(application)
         with self.events.step(f"Deploy the application {kind} of version {version}"):
             if application.artifact_name not in self._uploaded:
                 self.server.upload(file)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from harness.explore.recording import KEY, LOG, MEDIA, UBOOT, About, Heard, Recording
+from harness.explore.recording import KEY, LOG, MEDIA, SIGNING_KEY, UBOOT, About, Heard, Recording
 from harness.judge import KnownImage, ServerRecord, encode_copy, parse_text
 from harness.lab.device import keepsakes
 from harness.storage import DiskView, ExtentMap
@@ -68,6 +68,7 @@ def kept(folder: Path, entries: Callable[[Path], Iterable[bytes]]) -> Recording:
             out.write(content)
     write_log(folder / LOG, *entries(media))
     (folder / KEY).write_text("a key")
+    (folder / SIGNING_KEY).write_text("another key")
     for heard in _about().heard:
         (folder / heard.folder).mkdir()
     with Recording.save(folder, _about()).log as log:

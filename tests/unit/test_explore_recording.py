@@ -39,9 +39,9 @@ def test_another_recording_has_another_identity(tmp_path: Path) -> None:
     [
         (None, "holds no recording"),
         ("{", "is damaged"),
-        ("[]", "is not a recording of version 2"),
-        ('{"format": "other"}', "is not a recording of version 2"),
-        ('{"format": "bootproof-recording", "version": 2, "images": 5}', "is damaged"),
+        ("[]", "is not a recording of version 3"),
+        ('{"format": "other"}', "is not a recording of version 3"),
+        ('{"format": "bootproof-recording", "version": 3, "images": 5}', "is damaged"),
     ],
 )
 def test_what_is_no_recording_is_refused(tmp_path: Path, content: str | None, says: str) -> None:
@@ -54,8 +54,8 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: str | None, sa
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     made = make(tmp_path / "recording")
     document = json.loads((made.folder / ABOUT).read_text())
-    (made.folder / ABOUT).write_text(json.dumps({**document, "version": 3}))
-    with pytest.raises(UsageError, match="version 2"):
+    (made.folder / ABOUT).write_text(json.dumps({**document, "version": 4}))
+    with pytest.raises(UsageError, match="version 3"):
         Recording(made.folder)
 
 

@@ -2,7 +2,6 @@
 """The verbs for applications, on a board that is written by hand."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -36,8 +35,9 @@ def data_with(folder: Path, application: Application, **more: bytes) -> list[byt
 @pytest.fixture(autouse=True)
 def shelf(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """No artifact is made, and the server takes what there is."""
-    monkeypatch.setattr(lab.catalogue, "workshop", SimpleNamespace(), raising=False)
-    monkeypatch.setattr(applications, "artifact", lambda _, application: Path(application.artifact_name))
+    monkeypatch.setattr(
+        lab.catalogue, "application", lambda application: Path(application.artifact_name), raising=False
+    )
 
 
 def tell(lab: Lab, *history: str, name: str, version: str | None) -> None:
